@@ -1,0 +1,97 @@
+# moonlb: `make help` lists the targets.
+VERSION := 0.1.0
+SHELL := /bin/sh
+
+# Where things are built. SANITIZE=1 adds ASan and UBSan and keeps its objects apart. V=1 shows the commands.
+SANITIZE ?=
+BUILD ?= build$(if $(SANITIZE),/sanitize)
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+Q := $(if $(V),,@)
+
+LUA_SHARE := /usr/share/lua/5.4
+STATIC_PACKAGES := lua5.4 lua5.4-cjson lua5.4-luv
+DYNAMIC_PACKAGES := libcurl libmnl miniupnpc libmicrohttpd libedit libseccomp libcrypto
+
+# The shell runs pkg-config only when something is compiled: `make deps` must work before it is installed.
+PACKAGE_CFLAGS = $(patsubst -I%,-isystem%,$(shell pkg-config --cflags $(STATIC_PACKAGES) libuv $(DYNAMIC_PACKAGES)))
+LIBDIR = $(shell pkg-config --variable=libdir libuv)
+LIBS = -l:liblua5.4-luv.a -l:liblua5.4-cjson.a -l:liblua5.4.a -l:libuv_a.a -l:liblua5.4-yaml.so.0 \
+	$(shell pkg-config --libs $(DYNAMIC_PACKAGES)) -lm -ldl -lpthread
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+HARDENING := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+SANITIZERS := $(if $(SANITIZE),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DMLB_VERSION='"$(VERSION)"' -Icore $(WARNINGS) $(CFLAGS) $(HARDENING) \
+	$(SANITIZERS) $(PACKAGE_CFLAGS) -MMD -MP
+# Symbols of Lua are exported: the C half of lua-yaml and, in the spec runner, of busted resolve them here.
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--export-dynamic $(SANITIZERS) $(LDFLAGS)
+
+CORE_SOURCES := $(sort $(wildcard core/*.c))
+CORE_OBJECTS := $(patsubst core/%.c,$(BUILD)/core/%.o,$(filter-out core/main.c,$(CORE_SOURCES)))
+LUA_FILES := $(sort $(shell find lua -name '*.lua'))
+POLICY_FILES := $(sort $(wildcard policies/*.lua))
+LIBRARY_FILES = $(LUA_SHARE)/argparse.lua $(wildcard $(LUA_SHARE)/lyaml/*.lua)
+EMBEDDED = $(foreach f,$(LUA_FILES),$(f:lua/%=%)=$(f)) $(foreach f,$(POLICY_FILES),$(f)=$(f)) \
+	$(foreach f,$(LIBRARY_FILES),$(f:$(LUA_SHARE)/%=%)=$(f))
+
+.PHONY: all deps demo test check conformance clean help
+.DEFAULT_GOAL := all
+
+all: $(BUILD)/moonlb ## build build/moonlb
+
+deps: ## install the Debian packages that are missing (vendor/packages)
+	$(Q)vendor/install build run test
+
+$(BUILD)/core/%.o: core/%.c | $(BUILD)/core
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/core $(BUILD)/spec:
+	$(Q)mkdir -p $@
+
+# The list of names is a prerequisite of its own, so that a removed or added file embeds anew.
+$(BUILD)/embedded.list: FORCE | $(BUILD)/core
+	$(Q)printf '%s\n' $(EMBEDDED) >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/embedded.o: $(BUILD)/embedded.list core/embed.sh $(LUA_FILES) $(POLICY_FILES)
+	$(Q)core/embed.sh $(EMBEDDED) >$(BUILD)/embedded.s
+	$(Q)$(CC) -c -o $@ $(BUILD)/embedded.s
+
+$(BUILD)/moonlb: $(BUILD)/core/main.o $(CORE_OBJECTS) $(BUILD)/embedded.o
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "built $@"
+
+# The same objects with busted as their main: specs run inside the very code that ships.
+$(BUILD)/spec/runner.o: spec/support/runner.c | $(BUILD)/spec
+	$(Q)$(CC) $(ALL_CFLAGS) -DMLB_LIBDIR='"$(LIBDIR)"' -c -o $@ $<
+
+$(BUILD)/moonlb-spec: $(BUILD)/spec/runner.o $(CORE_OBJECTS) $(BUILD)/embedded.o
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# make test SPECS=spec/unit/address_spec.lua runs one file.
+SPECS ?= spec
+test: deps ## run the specs (SANITIZE=1: under ASan and UBSan; SPECS=path: some of them)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb $(BUILD)/moonlb-spec
+	$(Q)MOONLB=$(BUILD)/moonlb spec/run $(BUILD)/moonlb-spec $(SPECS)
+
+check: deps ## warnings as errors with gcc and clang, luacheck, house rules
+	$(Q)$(MAKE) --no-print-directory BUILD=build/gcc CC=gcc all
+	$(Q)$(MAKE) --no-print-directory BUILD=build/clang CC=clang all
+	$(Q)spec/check
+
+conformance: deps ## the specs of spec/cluster against a real kube-apiserver
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb $(BUILD)/moonlb-spec
+	$(Q)MOONLB=$(BUILD)/moonlb spec/cluster/conformance $(BUILD)/moonlb-spec
+
+demo: deps ## a Service gets an address and answers on a LAN of network namespaces (KEEP=1 leaves it running)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb
+	$(Q)MOONLB=$(BUILD)/moonlb spec/lab/demo $(if $(KEEP),--keep)
+
+clean: ## remove what was built
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+FORCE:
+-include $(wildcard $(BUILD)/core/*.d $(BUILD)/spec/*.d)
