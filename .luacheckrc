@@ -1,0 +1,15 @@
+std = "lua54"
+max_line_length = 120
+exclude_files = { "build" }
+files["spec"] = { std = "+busted" }
+-- A policy is a pure function over the policy API: no io, os, package, debug, load, coroutine.
+files["policies"] = {
+  std = {
+    globals = {},
+    read_globals = {
+      "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawlen",
+      "rawset", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall", "math", "string", "table", "utf8",
+      "rule", "use", "share", "dhcp", "refuse", "http", "log",
+    },
+  },
+}
