@@ -35,7 +35,7 @@ LIBRARY_FILES = $(LUA_SHARE)/argparse.lua $(wildcard $(LUA_SHARE)/lyaml/*.lua)
 EMBEDDED = $(foreach f,$(LUA_FILES),$(f:lua/%=%)=$(f)) $(foreach f,$(POLICY_FILES),$(f)=$(f)) \
 	$(foreach f,$(LIBRARY_FILES),$(f:$(LUA_SHARE)/%=%)=$(f))
 
-.PHONY: all deps demo test check conformance clean help
+.PHONY: all deps demo test check conformance fuzz clean help
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/moonlb ## build build/moonlb
@@ -86,6 +86,26 @@ conformance: deps ## the specs of spec/cluster against a real kube-apiserver
 demo: deps ## a Service gets an address and answers on a LAN of network namespaces (KEEP=1 leaves it running)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb
 	$(Q)MOONLB=$(BUILD)/moonlb spec/lab/demo $(if $(KEEP),--keep)
+
+# A fuzz target includes the file under test; the archive gives what that file calls and nothing twice.
+FUZZ_SECONDS ?= 10
+FUZZ_CFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -O1 -g
+FUZZ_TARGETS := $(patsubst spec/fuzz/%.c,build/fuzz/%,$(sort $(wildcard spec/fuzz/*.c)))
+FUZZ_CORE := $(patsubst core/%.c,build/fuzz/core/%.o,$(filter-out core/main.c,$(CORE_SOURCES)))
+
+build/fuzz/core/%.o: core/%.c
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(filter-out $(CFLAGS),$(ALL_CFLAGS)) $(FUZZ_CFLAGS) -c -o $@ $<
+
+build/fuzz/core.a: $(FUZZ_CORE)
+	$(Q)rm -f $@; ar rcs $@ $^
+
+build/fuzz/%: spec/fuzz/%.c build/fuzz/core.a
+	$(Q)clang $(filter-out $(CFLAGS),$(ALL_CFLAGS)) $(subst fuzzer-no-link,fuzzer,$(FUZZ_CFLAGS)) -pie -o $@ $< build/fuzz/core.a $(LIBS)
+
+fuzz: deps ## libFuzzer on every parser, FUZZ_SECONDS each (default 10)
+	$(Q)$(MAKE) --no-print-directory $(FUZZ_TARGETS)
+	$(Q)spec/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean: ## remove what was built
 	rm -rf build
