@@ -101,7 +101,7 @@ build/fuzz/core.a: $(FUZZ_CORE)
 	$(Q)rm -f $@; ar rcs $@ $^
 
 build/fuzz/%: spec/fuzz/%.c build/fuzz/core.a
-	$(Q)clang $(filter-out $(CFLAGS),$(ALL_CFLAGS)) $(subst fuzzer-no-link,fuzzer,$(FUZZ_CFLAGS)) -pie -o $@ $< build/fuzz/core.a $(LIBS)
+	$(Q)clang $(filter-out $(CFLAGS),$(ALL_CFLAGS)) $(subst fuzzer-no-link,fuzzer,$(FUZZ_CFLAGS)) -pie -o $@ $< build/fuzz/core.a $(filter-out %yaml.so.0,$(LIBS))
 
 fuzz: deps ## libFuzzer on every parser, FUZZ_SECONDS each (default 10)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_TARGETS)
