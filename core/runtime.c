@@ -125,6 +125,26 @@ static int out_of_memory(lua_State *L)
 	return 0;	/* Lua aborts */
 }
 
+/* Runs as the last finalizer of lua_close: by then each handle has been closed by its own, and luv's close callbacks still need
+ * the state. */
+static int finish_closing(lua_State *L)
+{
+	while (uv_run(luv_loop(L), UV_RUN_DEFAULT) != 0)
+		;
+	return 0;
+}
+
+/* lua_close calls finalizers in the reverse order of their marking (manual, 2.5.3): this one is the first marked. */
+static void finish_closing_last(lua_State *L)
+{
+	lua_newuserdatauv(L, 0, 0);
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, finish_closing);
+	lua_setfield(L, -2, "__gc");
+	lua_setmetatable(L, -2);
+	luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 lua_State *mlb_runtime_open(uv_loop_t *loop)
 {
 	lua_State *L = luaL_newstate();
@@ -135,6 +155,7 @@ lua_State *mlb_runtime_open(uv_loop_t *loop)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	lua_atpanic(L, out_of_memory);
+	finish_closing_last(L);
 	luaL_openlibs(L);
 	luv_set_loop(L, loop);
 	luv_set_callback(L, luv_pcall);
@@ -196,8 +217,29 @@ static void close_handle(uv_handle_t *handle, void *unused)
 		uv_close(handle, NULL);
 }
 
+static void note_closing(uv_handle_t *handle, void *ret_is_closing)
+{
+	if (uv_is_closing(handle))
+		*(bool *)ret_is_closing = true;
+}
+
+/* luv frees a handle that is still closing when lua_close finalizes it: let those end before. Each turn ends the ones that
+ * were closing when it began; callbacks may close more, but not for ever. */
+static void settle_closing(uv_loop_t *loop)
+{
+	for (int turn = 0; turn < 100; turn++) {
+		bool is_closing = false;
+
+		uv_walk(loop, note_closing, &is_closing);
+		if (!is_closing)
+			return;
+		uv_run(loop, UV_RUN_NOWAIT);
+	}
+}
+
 void mlb_runtime_close(lua_State *L, uv_loop_t *loop)
 {
+	settle_closing(loop);
 	lua_close(L);	/* first: luv's and our own finalizers close what they own */
 	uv_run(loop, UV_RUN_NOWAIT);
 	uv_walk(loop, close_handle, NULL);
