@@ -21,7 +21,7 @@ static const char prelude[] =
 	"  if not path then return 'no file for ' .. name end\n"
 	"  return assert(package.loadlib(path, 'luaopen_' .. name:gsub('%.', '_'))), path\n"
 	"end\n"
-	"table.insert(package.searchers, search)\n"
+	"table.insert(package.searchers, 2, search)\n"
 	"package.preload['spec.runner.main'] = function()\n"
 	"  return { main = function(argv)\n"
 	"    _G.arg = argv\n"

@@ -1,0 +1,442 @@
+--- Who announces which group: the rules of ownership, pure (clock, sending and announcing come in as arguments).
+--
+-- A claim is `{term, node}`; the highest one heard wins, everywhere (term first, then rendezvous rank, then name).
+-- Only a node says that it cannot serve; only silence says that it is dead; a higher claim heard is always obeyed.
+-- README.md in this folder has the rules, their reasons and what simulation shows of them.
+-- @module moonlb.announcer.claims
+local hash = require("moonlb.announcer.hash")
+local statements = require("moonlb.announcer.statements")
+
+local claims = {
+  TICK = 0.100, -- a frame at least this often
+  SILENT = 0.300, -- no frame for longer: not alive
+  VOUCH = 0.150, -- a peer heard within this is vouched for
+  GAP = 0.250, -- no look at the clock for longer: we slept, and know nothing
+  QUIET_START = 0.500, -- listen this long before claiming, after a start
+  QUIET_WAKE = 0.250, -- the same after a gap
+  STAGGER = 0.060, -- the n-th candidate waits n times this
+  MAX_RELAYS = 24, -- other nodes' claims repeated in one frame, at most
+  REPEATS = 3, -- frames that carry a change
+  ONE_FRAME = 32, -- a node with so few statements says them all in each frame
+}
+
+local Claims = { __name = "moonlb.announcer.claims" }
+Claims.__index = Claims
+
+--- A node that knows nothing yet. It claims nothing until `start` was called and `QUIET_START` went by.
+-- @tparam table options
+--   `me` node name; `send(frame)` put a frame on the wire now; `announce(group, claim)` and `withdraw(group, why)`
+--   begin and stop answering; `place(group)` names that the leader ranked first, or nil; `on_claim(group, claim)`
+--   (optional) after any change of a claim; `one_frame` in place of ONE_FRAME
+-- @treturn Claims
+function claims.new(options)
+  local group_hash, forget_hash = hash.memo()
+  local node_hash = hash.memo()
+  return setmetatable({
+    me = options.me,
+    send_frame = options.send,
+    announce = options.announce,
+    withdraw = options.withdraw,
+    place = options.place or function() end,
+    on_claim = options.on_claim or function() end,
+    group_hash = group_hash,
+    forget_hash = forget_hash,
+    node_hash = node_hash,
+    groups = {}, -- group -> true: those we know from the API
+    claim = {}, -- group -> {term, node}
+    owned = {}, -- node -> {group -> true}: the claims by node
+    announcing = {}, -- group -> true
+    unwilling = {}, -- group -> true
+    mine = statements.new(group_hash),
+    peers = {}, -- name -> peer
+    open = {}, -- group -> since: nobody announces it as far as we know, or it is ours and idle
+    changed = {}, -- own statements still to be repeated: group -> frames left
+    relays = {}, -- others' claims to repeat, oldest first
+    wanted = {}, -- peers whose whole set we ask for
+    asked = false, -- somebody asked for our whole set
+    dirty = false,
+    sequence = 0,
+    one_frame = options.one_frame or claims.ONE_FRAME,
+  }, Claims)
+end
+
+--- Greater of two claims on a group: by term, then rank, then name.
+function Claims:beats(group, a, b)
+  if not b then return true end
+  if a.term ~= b.term then return a.term > b.term end
+  if a.node == b.node then return false end
+  local h = self.group_hash(group)
+  local rank_a, rank_b = hash.rank(h, self.node_hash(a.node)), hash.rank(h, self.node_hash(b.node))
+  if rank_a ~= rank_b then return rank_a > rank_b end
+  return a.node > b.node
+end
+
+--- A frame from the peer came within SILENT (we ourselves are alive).
+function Claims:alive(name, now)
+  if name == self.me then return true end
+  local peer = self.peers[name]
+  return peer ~= nil and now - peer.heard_at <= claims.SILENT
+end
+
+--- Not alive, and no living peer vouches for it.
+function Claims:dead(name, now)
+  if self:alive(name, now) then return false end
+  for _, peer in pairs(self.peers) do
+    if now - peer.heard_at <= claims.SILENT and peer.vouches[name] then return false end
+  end
+  return true
+end
+
+local function is_quiet(self, now)
+  return not self.quiet_until or now < self.quiet_until
+end
+
+-- We can see deletions, or nobody can: else our VIPs should go to a node that sees them.
+local function is_behind(self, now)
+  if not self.stale then return false end
+  for _, peer in pairs(self.peers) do
+    if now - peer.heard_at <= claims.SILENT and not peer.stale then return true end
+  end
+  return false
+end
+
+local function gives_all(self, now)
+  return self.leaving or is_quiet(self, now) or is_behind(self, now)
+end
+
+-- Whether a node said that it cannot or will not serve a group.
+local function gives(self, name, group, now)
+  if name == self.me then return self.unwilling[group] or gives_all(self, now) end
+  local peer = self.peers[name]
+  return peer ~= nil and (peer.gives_all or peer.said.giving[group] or false)
+end
+
+local function say(self, group)
+  local claim = self.claim[group]
+  local term = claim and claim.node == self.me and claim.term or 0
+  if self.mine:set(group, term, self.unwilling[group] or false) then
+    self.changed[group] = claims.REPEATS
+    self.dirty = true
+  end
+end
+
+local function set_claim(self, group, claim)
+  local before = self.claim[group]
+  if before and self.owned[before.node] then self.owned[before.node][group] = nil end
+  self.claim[group] = claim
+  if claim then
+    self.owned[claim.node] = self.owned[claim.node] or {}
+    self.owned[claim.node][group] = true
+  end
+  self.on_claim(group, claim)
+end
+
+-- Nobody announces the group as far as we can tell.
+local function is_vacant(self, group, now)
+  local claim = self.claim[group]
+  if not claim then return true end
+  if claim.node == self.me then return not self.announcing[group] end
+  return self:dead(claim.node, now) or gives(self, claim.node, group, now)
+end
+
+-- Put the group on, or take it off, the list of groups that `step` looks at.
+local function review(self, group, now)
+  if self.groups[group] and not self.announcing[group] and is_vacant(self, group, now) then
+    self.open[group] = self.open[group] or now
+  else
+    self.open[group] = nil
+  end
+end
+
+local function review_owner(self, name, now)
+  for group in pairs(self.owned[name] or {}) do review(self, group, now) end
+end
+
+local function stop_announcing(self, group, why)
+  self.announcing[group] = nil
+  self.withdraw(group, why)
+end
+
+--- A claim was heard, or read in the API.
+-- @tparam string group
+-- @tparam table claim  `{term=, node=}`
+-- @tparam number now
+-- @tparam[opt] string sender  the node whose frame said it about itself
+function Claims:consider(group, claim, now, sender)
+  local current = self.claim[group]
+  if current and not self:beats(group, claim, current) then
+    -- Its sender may announce what we announce: tell it at once, not at the next tick.
+    if sender == claim.node and self.announcing[group] and sender ~= self.me then
+      self:repeat_claim(group)
+    end
+    return
+  end
+  local other = claim.node ~= self.me
+  -- A record, or hearsay of a node that we do not hear, cannot silence an announcer.
+  if other and self.announcing[group] and not self:alive(claim.node, now) then return end
+  set_claim(self, group, { term = claim.term, node = claim.node })
+  self.open[group] = nil
+  if other and self.announcing[group] then
+    stop_announcing(self, group, "node " .. claim.node .. " holds a higher claim")
+  end
+  if other and #self.relays < 10 * claims.MAX_RELAYS then self.relays[#self.relays + 1] = group end
+  say(self, group)
+  review(self, group, now)
+end
+
+--- Say our claim on a group again in the next frame, and send that frame now.
+function Claims:repeat_claim(group)
+  self.changed[group] = claims.REPEATS
+  self.dirty = true
+end
+
+local function new_peer(self)
+  return { heard_at = -math.huge, truly_heard_at = -math.huge, vouches = {}, said = statements.new(self.group_hash) }
+end
+
+-- Take over what a frame says of its sender's own groups, and ask for the whole where the digest shows a gap.
+local function hear_statements(self, name, peer, frame, now)
+  local part = frame.whole
+  if part and (not peer.whole or peer.whole.id ~= part.id) then
+    peer.whole = { id = part.id, parts = {}, left = part.total, seen = {} }
+  end
+  for _, statement in ipairs(frame.statements) do
+    local group, term, giving = statement[1], statement[2], statement[3]
+    if peer.said:set(group, term, giving) then review(self, group, now) end
+    if term > 0 then
+      self:consider(group, { term = term, node = name }, now, name)
+    elseif not self.groups[group] and self.claim[group] and self.claim[group].node == name then
+      set_claim(self, group, nil) -- a group that is gone, here and there
+    end
+    if part then peer.whole.seen[group] = true end
+  end
+  if part and not peer.whole.parts[part.index] then
+    peer.whole.parts[part.index] = true
+    peer.whole.left = peer.whole.left - 1
+    if peer.whole.left == 0 then
+      for _, statement in ipairs(peer.said:list()) do
+        if not peer.whole.seen[statement[1]] then
+          peer.said:set(statement[1], 0, false)
+          review(self, statement[1], now)
+        end
+      end
+    end
+  end
+  local equal = peer.said.digest == frame.digest
+  -- The later parts of a whole set are still under way.
+  if not equal and not (part and peer.whole.left > 0) then
+    self.dirty = self.dirty or not self.wanted[name]
+    self.wanted[name] = true
+  elseif equal then
+    self.wanted[name] = nil
+  end
+end
+
+--- A frame arrived. The transport has checked its authentication and that it is no replay.
+-- @tparam table frame
+--   `from`, `digest`, `statements` = list of `{group, term, giving}`, `relays` = list of `{group, term, node}`,
+--   `heard` = set of names, `want` = set of names, `gives_all`, `stale`, `whole` = `{id, index, total}` or nil
+-- @tparam number now  seconds, the clock of `step`
+function Claims:hear(frame, now)
+  local name = frame.from
+  local peer = self.peers[name]
+  if not peer then
+    peer = new_peer(self)
+    self.peers[name] = peer
+  end
+  local was_silent = now - peer.heard_at > claims.SILENT
+  peer.heard_at, peer.truly_heard_at = now, now
+  peer.vouches = frame.heard
+  peer.stale = frame.stale or false
+  local gave_all = peer.gives_all
+  peer.gives_all = frame.gives_all or false
+  if frame.want[self.me] then self.asked = true end
+  -- Relays first: a node that yields says to whom in the same frame.
+  for _, relay in ipairs(frame.relays) do
+    if relay[3] ~= name then self:consider(relay[1], { term = relay[2], node = relay[3] }, now) end
+  end
+  hear_statements(self, name, peer, frame, now)
+  if was_silent or gave_all ~= peer.gives_all then review_owner(self, name, now) end
+end
+
+--- The API's copy of a claim, for newcomers and people.
+function Claims:record(group, claim, now)
+  self:consider(group, claim, now)
+end
+
+--- Which groups there are. A group that goes is withdrawn.
+-- @tparam string group
+-- @tparam boolean exists
+function Claims:set_group(group, exists, now)
+  if exists then
+    if not self.groups[group] then
+      self.groups[group] = true
+      review(self, group, now)
+    end
+    return
+  end
+  self.groups[group] = nil
+  self.open[group] = nil
+  self.unwilling[group] = nil
+  if self.announcing[group] then stop_announcing(self, group, "the group is gone") end
+  set_claim(self, group, nil)
+  say(self, group)
+  self.changed[group] = self.changed[group] or claims.REPEATS
+end
+
+--- Whether we can serve a group. While we announce it we go on until somebody's higher claim is heard.
+function Claims:set_willing(group, is_willing, now)
+  self.unwilling[group] = not is_willing or nil
+  say(self, group)
+  review(self, group, now)
+end
+
+--- Our view of the API is older than 30 s (or is not).
+function Claims:set_stale(is_stale)
+  self.dirty = self.dirty or self.stale ~= is_stale
+  self.stale = is_stale
+end
+
+--- Stop being willing for everything (drain, SIGTERM); `false` takes it back.
+function Claims:set_leaving(is_leaving)
+  self.dirty = self.dirty or self.leaving ~= is_leaving
+  self.leaving = is_leaving
+end
+
+--- Synced and with a key: listen for QUIET_START, then claim.
+function Claims:start(now)
+  self.quiet_until = now + claims.QUIET_START
+  self.last_look = now
+end
+
+--- Take a group on purpose, with a term above all heard (a planned move). The old owner yields when it hears it.
+function Claims:take(group)
+  local claim = self.claim[group]
+  set_claim(self, group, { term = (claim and claim.term or 0) + 1, node = self.me })
+  self.open[group] = nil
+  self.announcing[group] = true
+  say(self, group)
+  self.announce(group, self.claim[group])
+end
+
+-- We slept: what we held may be somebody else's by now, and silence was our own.
+local function wake_from_gap(self, now)
+  for group in pairs(self.announcing) do stop_announcing(self, group, "the process slept") end
+  self.quiet_until = now + claims.QUIET_WAKE
+  self.open = {}
+  self.dirty = true
+  for _, peer in pairs(self.peers) do
+    peer.heard_at = now
+    peer.truly_heard_at = -math.huge
+  end
+  for group in pairs(self.groups) do review(self, group, now) end
+end
+
+-- How many candidates stand before us for a group: living, willing, not the old owner.
+local function my_place(self, group, now)
+  local claim, h = self.claim[group], self.group_hash(group)
+  local preferred = {}
+  for position, name in ipairs(self.place(group) or {}) do preferred[name] = -position end
+  local function score(name) return preferred[name] or -math.huge, hash.rank(h, self.node_hash(name)) end
+  local my_preference, my_rank = score(self.me)
+  local before = 0
+  for name in pairs(self.peers) do
+    if self:alive(name, now) and not (claim and claim.node == name) and not gives(self, name, group, now) then
+      local preference, rank = score(name)
+      if preference > my_preference or (preference == my_preference and rank > my_rank) then before = before + 1 end
+    end
+  end
+  return before
+end
+
+local function serve(self, group, now)
+  local claim = self.claim[group]
+  if claim and claim.node == self.me then -- ours still: nobody outbid us
+    self.announcing[group] = true
+    self.open[group] = nil
+    self:repeat_claim(group)
+    self.announce(group, claim)
+  elseif now - self.open[group] >= claims.STAGGER * my_place(self, group, now) then
+    self:take(group)
+  end
+end
+
+-- A peer's death, and its return, open and close its groups.
+local function watch_peers(self, now)
+  for name, peer in pairs(self.peers) do
+    local is_dead = self:dead(name, now)
+    if is_dead ~= peer.was_dead then
+      peer.was_dead = is_dead
+      review_owner(self, name, now)
+    end
+  end
+  for name in pairs(self.owned) do -- owners that we never heard: known from a record alone
+    if name ~= self.me and not self.peers[name] then review_owner(self, name, now) end
+  end
+end
+
+--- Look at the clock and act. Call it each tick, after each frame and whenever something above changed.
+-- @tparam number now  CLOCK_BOOTTIME in seconds
+function Claims:step(now)
+  if not self.quiet_until then return end
+  if now - self.last_look > claims.GAP then wake_from_gap(self, now) end
+  self.last_look = now
+  watch_peers(self, now)
+  if not gives_all(self, now) then
+    for group in pairs(self.open) do
+      if not is_vacant(self, group, now) then
+        self.open[group] = nil
+      elseif not self.unwilling[group] then
+        serve(self, group, now)
+      end
+    end
+  end
+  if self.dirty then self:send(now) end
+end
+
+local function take_changes(self)
+  local list = {}
+  for group, left in pairs(self.changed) do
+    list[#list + 1] = { group, self.mine.term[group] or 0, self.mine.giving[group] or false }
+    self.changed[group] = left > 1 and left - 1 or nil
+  end
+  return list
+end
+
+local function take_relays(self)
+  local list, queue = {}, self.relays
+  local count = math.min(#queue, claims.MAX_RELAYS)
+  for i = 1, count do
+    local claim = self.claim[queue[i]]
+    if claim and claim.node ~= self.me then list[#list + 1] = { queue[i], claim.term, claim.node } end
+  end
+  self.relays = table.move(queue, count + 1, #queue, 1, {})
+  return list
+end
+
+--- Send a frame now; the transport calls it each TICK.
+function Claims:send(now)
+  self.dirty = false
+  self.sequence = self.sequence + 1
+  local heard = {}
+  for name, peer in pairs(self.peers) do
+    if now - peer.truly_heard_at <= claims.VOUCH then heard[name] = true end
+  end
+  local want = self.wanted
+  self.wanted = {}
+  local whole = self.asked or self.mine.count <= self.one_frame
+  self.asked = false
+  self.send_frame({
+    from = self.me,
+    digest = self.mine.digest,
+    statements = whole and self.mine:list() or take_changes(self),
+    relays = take_relays(self),
+    heard = heard,
+    want = want,
+    gives_all = gives_all(self, now),
+    stale = self.stale or false,
+    whole = whole and { id = self.sequence, index = 1, total = 1 } or nil,
+  })
+end
+
+return claims
