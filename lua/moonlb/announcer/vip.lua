@@ -1,4 +1,4 @@
---- One VIP's life on this node: when to probe, take, announce, defend, yield and release (RFC 5227; RFC 4862 section 5.4).
+--- One VIP's life on this node: when to probe, take, announce, defend, yield, release (RFC 5227; RFC 4862 section 5.4).
 -- It decides; what it decides goes out through `io`, so that clock, random and wire can be played by a test.
 --
 --     wanted ──▶ probing ──▶ announcing ──▶ held ──▶ releasing ──▶ gone
@@ -46,14 +46,14 @@ vip.PROBE_MODES = { fast = true, rfc5227 = true, off = true }
 --- A VIP in state `wanted`.
 -- @tparam table io  the wire and the clock (moonlb.announcer.wire):
 --   `now()` seconds; `random()` in [0, 1); `after(seconds, fn)` -> timer with `stop()`;
---   `watch(address, index, on)` -> true | nil, message, code: conflicts of an address not held yet are reported;
+--   `watch(address, index, on)` -> true | nil, message, code: report conflicts of an address not held yet;
 --   `probe(address, index)` -> true | nil, message, code: one ARP probe or DAD solicitation;
---   `take(address, index, done)`: accept on lo and answer on the interface; `done(true | nil, message, code)` once both hold;
+--   `take(address, index, done)`: accept on lo, answer on the interface; `done(true | nil, message, code)` once both hold;
 --   `silence(address, index)`: stop answering; `drop(address)`: stop accepting, after every silence of this turn;
 --   `announce(address, index)`: one gratuitous request and reply, or one unsolicited NA;
 --   `is_ours(mac)`: the MAC is a node's of ours, no stranger's.
--- @tparam table options  `address`, `family`, `probe` (a mode), `arp_rate` (seconds or nil), `on_change(vip, old_state)`,
---   `on_event(vip, type, reason, message)`
+-- @tparam table options  `address`, `family`, `probe` (a mode), `arp_rate` (seconds or nil),
+--   `on_change(vip, old_state)`, `on_event(vip, type, reason, message)`
 -- @treturn Vip
 function vip.new(io, options)
   assert(PROBE_WAITS[options.probe], "probe: fast, rfc5227 or off expected")
@@ -84,7 +84,7 @@ end
 function Vip:cancel()
   self.generation = self.generation + 1
   if self.timer then self.timer:stop() end
-  self.timer = nil
+  self.timer, self.is_retrying = nil, false
 end
 
 -- Run `fn` after `seconds` unless something else is decided before.
@@ -124,9 +124,12 @@ end
 function Vip:serve(interface, is_known)
   local before = self.interface
   local is_busy = self.state == "probing" or self.state == "conflict" or self:is_answering() or self.is_taking
+    or self.is_retrying
   if is_busy and before and before.index == interface.index then
     self.interface = interface
-    if before.mac ~= interface.mac and self:is_answering() then self:burst("the MAC of " .. interface.name .. " changed") end
+    if before.mac ~= interface.mac and self:is_answering() then
+      self:burst("the MAC of " .. interface.name .. " changed")
+    end
     return
   end
   if is_busy then self:leave(vip.LINGER) end
@@ -180,7 +183,9 @@ function Vip:burst(reason)
   local function step(i)
     self.io.announce(self.address, self.interface.index)
     local next_at = vip.BURST[i + 1]
-    if next_at then return self:later(math.max(0, start + next_at - self.io.now()), function() step(i + 1) end) end
+    if next_at then
+      return self:later(math.max(0, start + next_at - self.io.now()), function() step(i + 1) end)
+    end
     self:set_state("held")
     self:refresh()
   end
@@ -206,11 +211,15 @@ function Vip:fail(message, code)
   self:set_state("wanted", message)
   self.on_event(self, "Warning", "AnnounceFailed", ("%s: %s (%s); next try in %g s"):format(self.address, message,
     code or "?", delay))
-  self:later(delay, function() self:probe(1) end)
+  self.is_retrying = true
+  self:later(delay, function()
+    self.is_retrying = false
+    self:probe(1)
+  end)
 end
 
 --- A foreign MAC claims the address (a pulse event).
--- @tparam table event  `mac`, `index`, `operation` (`"probe"`: it asks whether the address is free, RFC 5227 section 2.1.1)
+-- @tparam table event  `mac`, `index`, `operation`; `"probe"` asks whether the address is free (RFC 5227 section 2.1.1)
 function Vip:heard(event)
   if not self.interface or event.index ~= self.interface.index or self.io.is_ours(event.mac) then return end
   if self.state == "probing" or self.is_taking then
