@@ -76,4 +76,12 @@ function Endpoints:count(service, node)
   return here, all
 end
 
+--- The keys of all Services that have slices.
+function Endpoints:services()
+  local keys = {}
+  for key in pairs(self.by_service) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
 return endpoints

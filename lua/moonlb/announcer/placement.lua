@@ -55,9 +55,4 @@ function Placement:owner(id)
   return state.is_mine, state.claim
 end
 
---- Is `mac` a node's of ours? A lone node knows its own alone; those the caller knows.
-function Placement:is_ours()
-  return false
-end
-
 return placement

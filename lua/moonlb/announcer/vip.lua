@@ -48,7 +48,7 @@ vip.PROBE_MODES = { fast = true, rfc5227 = true, off = true }
 --   `now()` seconds; `random()` in [0, 1); `after(seconds, fn)` -> timer with `stop()`;
 --   `watch(address, index, on)` -> true | nil, message, code: report conflicts of an address not held yet;
 --   `probe(address, index)` -> true | nil, message, code: one ARP probe or DAD solicitation;
---   `take(address, index, done)`: accept on lo, answer on the interface; `done(true | nil, message, code)` once both hold;
+--   `take(address, index, done)`: accept on lo, answer on the interface; then `done(true | nil, message, code)`;
 --   `silence(address, index)`: stop answering; `drop(address)`: stop accepting, after every silence of this turn;
 --   `announce(address, index)`: one gratuitous request and reply, or one unsolicited NA;
 --   `is_ours(mac)`: the MAC is a node's of ours, no stranger's.

@@ -1,0 +1,336 @@
+--- The announcer: Services with an address become groups, groups are placed, their addresses become VIPs.
+-- Deciding never waits for the API: events of the informers, of netlink and of the wire are acted upon in their own
+-- turn of the loop. Writing (status, annotations) is a queue of its own that may be as slow as the API server is.
+-- @module moonlb.announcer
+local async = require("moonlb.async")
+local endpoints = require("moonlb.announcer.endpoints")
+local groups = require("moonlb.announcer.groups")
+local host = require("moonlb.announcer.host")
+local interface = require("moonlb.announcer.interface")
+local log = require("moonlb.core.log")
+local placement = require("moonlb.announcer.placement")
+local request = require("moonlb.announcer.request")
+local runtime = require("moonlb.core.runtime")
+local slices = require("moonlb.announcer.slices")
+local vip = require("moonlb.announcer.vip")
+local wire = require("moonlb.announcer.wire")
+local writer = require("moonlb.announcer.writer")
+local workqueue = require("moonlb.kube.workqueue")
+
+local announcer = {}
+
+local Announcer = { __name = "moonlb.announcer" }
+Announcer.__index = Announcer
+
+-- The pulse thread goes mute when the loop was silent for 2 s.
+local HEARTBEAT = 0.5
+-- Groups looked at again in one turn of the loop, when the node's network changed.
+local GROUPS_PER_TURN = 200
+
+local function claim_of(service)
+  local text = type(service.metadata.annotations) == "table" and service.metadata.annotations["moonlb.io/claim"]
+  return text and placement.parse_claim(text) or nil
+end
+
+-- The wire's parts; a test brings its own. nil, message, code when the node lacks something.
+local function open_wire(self, options)
+  local parts = options.parts or announcer.real_parts(options.settings)
+  local netlink, message, code = parts.open_netlink()
+  if not netlink then return nil, message, code end
+  self.pulse, message, code = parts.start_pulse(function(event) self:on_pulse(event) end)
+  if not self.pulse then return nil, message, code end
+  self.host, message, code = host.open({ netlink = netlink, after = async.timer, settings_file = parts.settings_file,
+    on_change = function() self:on_network() end, on_removed = function(ip) self:on_removed(ip) end })
+  if not self.host then return nil, message, code end
+  self.wire = wire.new({ host = self.host, pulse = self.pulse, arp = parts.arp, ndp = parts.ndp,
+    now = runtime.boottime, random = math.random, after = async.timer })
+  return true
+end
+
+--- The parts that touch the node: netlink, the pulse thread, the codecs' senders.
+-- @tparam table settings  `state_dir`
+function announcer.real_parts(settings)
+  local uv = require("luv")
+  local namespace = (uv.fs_readlink("/proc/self/ns/net") or ""):match("%d+")
+  local folder = settings.state_dir or "/run/moonlb"
+  uv.fs_mkdir(folder, 493)	-- 0755; that it exists, or cannot, shows when it is written to
+  return {
+    open_netlink = require("moonlb.core.netlink").open,
+    start_pulse = function(on_event)
+      return require("moonlb.core.pulse").start({ tick = 0.1, on_event = on_event })
+    end,
+    arp = require("moonlb.core.arp"), ndp = require("moonlb.core.ndp"),
+    settings_file = namespace and ("%s/arp-%s.json"):format(folder, namespace),
+  }
+end
+
+--- An announcer that has looked at the node, and holds nothing yet.
+-- @tparam table options  `client`, `services` (informer), `node` (name), `events` (recorder), `settings` (see
+--   lua/README.md), `parts` (see announcer.real_parts; for tests)
+-- @treturn Announcer  or nil, message, code: what the node lacks
+function announcer.new(options)
+  local self = setmetatable({
+    client = options.client, services = options.services, node = assert(options.node), events = options.events,
+    settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
+    excluded_listeners = {},
+  }, Announcer)
+  self.placement = placement.new({ node = self.node, on_change = function() end })
+  local ok, message, code = open_wire(self, options)
+  if not ok then return nil, message, code end
+  self.writer = writer.new(self)
+  self.queue = workqueue.new({ reconcile = function(key) return self.writer:write(key) end, workers = 16 })
+  self.slices = slices.new({ client = self.client, index = endpoints.new(),
+    on_change = function(key) self:place(key) end })
+  return self
+end
+
+--- Begin: follow the Services, and when they are known take from lo what a crash left. Inside a coroutine.
+function Announcer:start()
+  self.heartbeat = self:every(HEARTBEAT, function() self.pulse:alive() end)
+  self.services:on(function(key) self:on_service(key) end)
+  for key in self.services:each() do self:on_service(key) end
+  while not self.services.synced and not self.is_stopping do async.sleep(0.02) end
+  if self.is_stopping then return end
+  local swept = self.host:sweep(function(ip) return self.vips[ip] ~= nil end)
+  self.is_swept = true
+  log.info("announcer started", { node = self.node, swept = swept, services = self.services.count })
+end
+
+-- A timer that comes again until the announcer stops.
+function Announcer:every(seconds, fn)
+  local function tick()
+    if self.is_stopping then return end
+    fn()
+    self.heartbeat = async.timer(seconds, tick)
+  end
+  tick()
+  return self.heartbeat
+end
+
+--- Take everything off the node: silent first, then off lo, then ARP settings as they were. Status stays: kube-proxy
+-- would drop its rules.
+function Announcer:stop()
+  if self.is_stopping then return end
+  self.is_stopping = true
+  self.heartbeat:stop()
+  self.queue:stop()
+  self.slices:stop()
+  for _, it in pairs(self.vips) do it:release(0) end
+  self.wire:close()
+  self.host:sweep(function() return not self.is_swept end)
+  self.host:close()
+  self.pulse:close()
+end
+
+-- What the informer says of one Service.
+function Announcer:on_service(key)
+  if self.is_stopping then return end
+  local service = self.services:get(key)
+  local wanted = request.of(service)
+  local before = self.groups:of(key)
+  self.requests[key] = wanted
+  self.groups:set(key, wanted and { uid = service.metadata.uid, created = service.metadata.creationTimestamp or "",
+    addresses = wanted.addresses })
+  if wanted and wanted.is_local or self.settings.withdraw_without_endpoints then self.slices:start() end
+  self:leave_group(key, before)
+  self:place(key)
+  self.queue:add(key)
+  if not service then self.complaints[key] = nil end
+end
+
+-- The Service's former group: others in it may now be alone, addresses in it may be nobody's.
+function Announcer:leave_group(key, before)
+  if not before then return end
+  for _, ip in ipairs(before.addresses) do
+    if not self.groups:services_of(ip)[1] and self.vips[ip] then self.vips[ip]:release(0) end
+  end
+  for _, other in ipairs(before.services) do
+    if other ~= key then self:place(other) end
+  end
+  local now = self.groups:of(key) or self.groups:of(before.services[1] ~= key and before.services[1] or "")
+  if not now or now.id ~= before.id then self.placement:remove(before.id) end
+end
+
+-- Why this node must not serve the group, whatever its interfaces say.
+function Announcer:group_trouble(group)
+  for _, key in ipairs(group.services) do
+    local wanted = self.requests[key]
+    if wanted.is_local or self.settings.withdraw_without_endpoints then
+      if not self.slices.is_synced then return "EndpointSlices are not read yet" end
+      local here, all = self.slices.index:count(key, self.node)
+      if wanted.is_local and here == 0 then
+        return ("externalTrafficPolicy Local, and %s has no ready endpoint on node %s"):format(key, self.node)
+      elseif all == 0 then
+        return key .. " has no ready endpoint"
+      end
+    end
+  end
+  return nil
+end
+
+-- The interface for an address, or nil, the reason, and the Event's reason where people have to act.
+function Announcer:find_interface(ip, keys)
+  local own = interface.host_owner(self.host.view, ip)
+  if own then
+    return nil, ("%s is the address of %s on node %s itself"):format(ip, own, self.node), "AddressConflict"
+  end
+  local annotation
+  for _, key in ipairs(keys) do annotation = annotation or self.requests[key].interface end
+  local link, message, code = interface.choose(self.host.view, ip, annotation, self.settings)
+  if not link then return nil, message, code end
+  local trouble = interface.trouble(link)
+  if trouble then return nil, trouble end
+  return link
+end
+
+-- Is the address known to be ours, by the claim that the API remembers?
+function Announcer:is_known(ip, keys)
+  for _, key in ipairs(keys) do
+    local service = self.services:get(key)
+    if service and claim_of(service) and writer.in_status(service)[ip] then return true end
+  end
+  return false
+end
+
+-- The highest claim that the API remembers of the group's Services.
+function Announcer:record(group)
+  local highest
+  for _, key in ipairs(group.services) do
+    local service = self.services:get(key)
+    local claim = service and claim_of(service)
+    if claim and (not highest or claim.term > highest.term) then highest = claim end
+  end
+  return highest
+end
+
+--- Decide anew for the group that `key` is in, and let its VIPs act. Never waits.
+function Announcer:place(key)
+  local group = self.groups:of(key)
+  if not group or self.is_stopping then return end
+  local choices, can_any, why_not = {}, false, nil
+  for _, ip in ipairs(group.addresses) do
+    local keys = self.groups:services_of(ip)
+    local link, reason, event = self:find_interface(ip, keys)
+    choices[ip] = { link = link, reason = reason, keys = keys }
+    self:complain(keys, ip, event, event and reason)
+    can_any, why_not = can_any or link ~= nil, why_not or reason
+  end
+  local trouble = self:group_trouble(group) or (not can_any and why_not or nil)
+  self.placement:update({ id = group.id, record = self:record(group), trouble = trouble })
+  local is_mine = self.placement:owner(group.id)
+  for ip, choice in pairs(choices) do self:act(ip, choice, is_mine, trouble) end
+end
+
+-- One address: serve it here, or say why not.
+function Announcer:act(ip, choice, is_mine, trouble)
+  local it = self.vips[ip] or self:new_vip(ip)
+  it.keys = choice.keys
+  if not is_mine or not choice.link then
+    it:wait(trouble or choice.reason or "another node's")
+  else
+    it:serve(choice.link, self:is_known(ip, choice.keys))
+  end
+end
+
+function Announcer:new_vip(ip)
+  local it = vip.new(self.wire, { address = ip, family = ip:find(":", 1, true) and 6 or 4,
+    probe = self.settings.probe or "fast", arp_rate = self.settings.arp_rate,
+    on_change = function(changed, old) self:on_vip(changed, old) end,
+    on_event = function(changed, type, reason, message) self:tell(changed.keys, type, reason, message) end })
+  self.vips[ip] = it
+  return it
+end
+
+-- An Event on each of these Services that still exists.
+function Announcer:tell(keys, type, reason, message)
+  if self.is_stopping then return end
+  for _, key in ipairs(keys or {}) do
+    local service = self.services:get(key)
+    if service then self.events:emit(service, type, reason, message) end
+  end
+end
+
+-- Something people must act upon (InterfaceMissing, ...), said once until it changes; nil: it is over.
+function Announcer:complain(keys, ip, reason, message)
+  for _, key in ipairs(keys) do
+    local complaints = self.complaints[key] or {}
+    self.complaints[key] = complaints
+    if complaints[ip] ~= message then
+      complaints[ip] = message
+      if message then self:tell({ key }, "Warning", reason, message) end
+    end
+  end
+end
+
+-- A VIP changed its state: status may have to say so.
+function Announcer:on_vip(it, old)
+  local was_answering = old == "announcing" or old == "held"
+  if was_answering and (it.state == "wanted" or it.state == "releasing") then
+    self:tell(it.keys, "Warning", "Withdrawn", ("%s: %s"):format(it.address, it.reason or "withdrawn"))
+  end
+  self.writer:on_vip(it)
+  if it.state == "gone" and self.vips[it.address] == it then self.vips[it.address] = nil end
+  if self.is_stopping then return end
+  for _, key in ipairs(it.keys or {}) do self.queue:add(key) end
+end
+
+function Announcer:on_pulse(event)
+  if event.type == "conflict" then
+    local it = self.vips[event.address]
+    if it then it:heard(event) end
+  elseif event.type == "mute" then
+    log.warn("the pulse thread went mute: nothing is answered", { reason = event.reason })
+  elseif event.type == "unmute" then
+    log.info("the pulse thread answers again")
+  end
+end
+
+-- Somebody took a held address from lo: put it back at once.
+function Announcer:on_removed(ip)
+  local it = self.vips[ip]
+  if not it or not it.is_accepted or self.is_stopping then return end
+  local ok, message = self.host:accept(ip)
+  if not ok then log.error("cannot put an address back on lo", { address = ip, error = message }) end
+end
+
+-- Links, addresses or routes changed: every group is looked at again, a few hundred a turn.
+function Announcer:on_network()
+  if self.is_stopping then return end
+  self.wire:links_changed()
+  for _, fn in ipairs(self.excluded_listeners) do fn() end
+  local keys = {}
+  for key in pairs(self.requests) do keys[#keys + 1] = key end
+  local next_key = 1
+  local function turn()
+    for _ = 1, math.min(GROUPS_PER_TURN, #keys - next_key + 1) do
+      self:place(keys[next_key])
+      next_key = next_key + 1
+    end
+    if next_key <= #keys then async.timer(0, turn) end
+  end
+  turn()
+end
+
+--- What this node's network needs for itself; see lua/README.md.
+function Announcer:excluded()
+  return interface.excluded(self.host.view, self.node)
+end
+
+--- Call `fn()` whenever excluded() may have changed.
+function Announcer:on_excluded(fn)
+  self.excluded_listeners[#self.excluded_listeners + 1] = fn
+end
+
+--- Every VIP of this node, ordered by address text.
+-- @treturn table  array of `{address=, state=, since=, interface=, reason=, services=}`
+function Announcer:list()
+  local list = {}
+  for _, it in pairs(self.vips) do
+    list[#list + 1] = { address = it.address, state = it.state, since = it.since, reason = it.reason,
+      interface = it.interface and it.interface.name, services = it.keys }
+  end
+  table.sort(list, function(a, b) return a.address < b.address end)
+  return list
+end
+
+return announcer

@@ -1,0 +1,226 @@
+--- The real `io` of VIPs: what they ask for in one turn of the loop goes out together. In this order, so that accepting
+-- always encloses answering: addresses onto lo, the pulse's new table, addresses off lo, announcements.
+-- @module moonlb.announcer.wire
+local address = require("moonlb.core.address")
+
+local wire = {}
+
+local Wire = { __name = "moonlb.announcer.wire" }
+Wire.__index = Wire
+
+-- A netlink add costs up to 220 us when 10,000 are there: this many leave the loop its turn.
+local CHANGES_PER_TURN = 500
+-- Announcements per interface and PACE seconds: 1,000 VIPs in 100 ms, and no switch takes it for a flood.
+local ANNOUNCE_BATCH, PACE = 100, 0.01
+
+--- @tparam table options  `host` (moonlb.announcer.host), `pulse`, `arp`, `ndp` (core modules), `now()`, `random()`,
+--   `after(seconds, fn)`
+-- @treturn table  the functions that moonlb.announcer.vip asks of its `io`, bound
+function wire.new(options)
+  local self = setmetatable({
+    host = options.host, pulse = options.pulse, protocols = { [4] = options.arp, [6] = options.ndp },
+    now = options.now, random = options.random, after = options.after,
+    attached = {}, held = {}, takes = {}, take_order = {}, first_take = 1, drops = {}, announcements = {},
+  }, Wire)
+  for _, name in ipairs({ "watch", "probe", "take", "silence", "drop", "announce", "is_ours" }) do
+    self[name] = function(...) return Wire[name](self, ...) end
+  end
+  return self
+end
+
+local function name_capability(message, code)
+  if code ~= "EPERM" and code ~= "EACCES" then return message end
+  if message:find("CAP_", 1, true) then return message end
+  return message .. ": moonlb needs the capability CAP_NET_RAW"
+end
+
+-- A raw socket of the pulse on the interface, with the MAC that answers will carry.
+function Wire:attach(index)
+  local link = self.host.view.links[index]
+  if not link then return nil, ("interface %d is gone"):format(index), "ENODEV" end
+  if self.attached[index] == link.mac then return true end
+  if self.attached[index] then
+    self.pulse:set_mac(index, link.mac)
+  else
+    local ok, message, code = self.pulse:attach(index, link.mac)
+    if not ok then return nil, name_capability(message, code), code end
+  end
+  self.attached[index] = link.mac
+  return true
+end
+
+--- The links changed: forget those that are gone, give the pulse new MACs.
+function Wire:links_changed()
+  for index, mac in pairs(self.attached) do
+    local link = self.host.view.links[index]
+    if not link then
+      self.pulse:detach(index)
+      self.attached[index] = nil
+      for ip, where in pairs(self.held) do
+        if where == index then self.held[ip] = nil end
+      end
+    elseif link.mac ~= mac then
+      self:attach(index)
+    end
+  end
+end
+
+function Wire:schedule(delay)
+  if self.is_due or self.is_closed then return end
+  self.is_due = true
+  self.after(delay, function()
+    self.is_due = false
+    if not self.is_closed then self:flush() end
+  end)
+end
+
+function Wire:table_changed()
+  self.is_table_old = true
+  self:schedule(0)
+end
+
+function Wire:publish()
+  if self.is_table_old then self.pulse:publish() end
+  self.is_table_old = false
+end
+
+function Wire:watch(ip, index, is_on)
+  if not is_on then
+    if self.attached[index] then self.pulse:probe_done(ip, index) end
+    self:table_changed()
+    return true
+  end
+  local ok, message, code = self:attach(index)
+  if not ok then return nil, message, code end
+  self.pulse:probe_for(ip, index)
+  self:table_changed()
+  return true
+end
+
+local function protocol_of(self, ip)
+  local _, family = address.canonical(ip)
+  return self.protocols[family]
+end
+
+function Wire:probe(ip, index)
+  self:publish()	-- an answer may come before the next turn
+  local ok, message, code = protocol_of(self, ip).probe(index, self.attached[index], ip)
+  if ok then return true end
+  return nil, name_capability(message, code), code
+end
+
+function Wire:take(ip, index, done)
+  self.drops[ip] = nil
+  if not self.takes[ip] then self.take_order[#self.take_order + 1] = ip end
+  self.takes[ip] = { index = index, done = done }
+  self:schedule(0)
+end
+
+function Wire:silence(ip, index)
+  if self.takes[ip] and self.takes[ip].index == index then self.takes[ip] = nil end
+  for _, batch in pairs(self.announcements) do batch.set[ip] = nil end
+  if self.held[ip] ~= index then return end
+  self.pulse:drop(ip, index)
+  self.held[ip] = nil
+  self:table_changed()
+end
+
+function Wire:drop(ip)
+  self.takes[ip] = nil
+  self.drops[ip] = true
+  self:schedule(0)
+end
+
+function Wire:announce(ip, index)
+  local _, family = address.canonical(ip)
+  local name = index .. "/" .. family
+  local batch = self.announcements[name]
+  if not batch then
+    batch = { index = index, family = family, set = {}, order = {}, first = 1 }
+    self.announcements[name] = batch
+  end
+  if not batch.set[ip] then
+    batch.set[ip] = true
+    batch.order[#batch.order + 1] = ip
+  end
+  self:schedule(0)
+end
+
+--- The MAC is a node's of ours: no stranger's.
+function Wire:is_ours(mac)
+  return self.host:has_mac(mac)
+end
+
+function Wire:take_one(ip, take)
+  local ok, message, code = self:attach(take.index)
+  if ok then ok, message, code = self.host:silence_kernel(take.index) end
+  if ok then ok, message, code = self.host:accept(ip) end
+  if not ok then return { done = take.done, message = message, code = code } end
+  self.pulse:hold(ip, take.index)
+  self.held[ip], self.is_table_old = take.index, true
+  return { done = take.done, ok = true }
+end
+
+-- Up to CHANGES_PER_TURN takes; what each has to be told once the table is out.
+function Wire:do_takes()
+  local results = {}
+  while self.first_take <= #self.take_order and #results < CHANGES_PER_TURN do
+    local ip = self.take_order[self.first_take]
+    self.first_take = self.first_take + 1
+    local take = self.takes[ip]
+    self.takes[ip] = nil
+    if take then results[#results + 1] = self:take_one(ip, take) end
+  end
+  if self.first_take > #self.take_order then self.take_order, self.first_take = {}, 1 end
+  return results
+end
+
+function Wire:do_drops(limit)
+  local count = 0
+  for ip in pairs(self.drops) do
+    if count == limit then return self:schedule(0) end
+    count = count + 1
+    self.drops[ip] = nil
+    self.host:refuse(ip)
+  end
+end
+
+-- The next ANNOUNCE_BATCH of each interface and family. A send that fails (link going down) is no news: the link's
+-- notification decides what becomes of the VIPs.
+function Wire:do_announcements()
+  for name, batch in pairs(self.announcements) do
+    local list = {}
+    while batch.first <= #batch.order and #list < ANNOUNCE_BATCH do
+      local ip = batch.order[batch.first]
+      batch.first = batch.first + 1
+      if batch.set[ip] then list[#list + 1] = ip end
+      batch.set[ip] = nil
+    end
+    local mac = self.attached[batch.index]
+    if list[1] and mac then self.protocols[batch.family].announce(batch.index, mac, list) end
+    if batch.first > #batch.order then self.announcements[name] = nil end
+  end
+  if next(self.announcements) then self:schedule(PACE) end
+end
+
+--- Send out what was asked for since the last turn.
+function Wire:flush()
+  local results = self:do_takes()
+  self:publish()
+  self:do_drops(CHANGES_PER_TURN)
+  for _, result in ipairs(results) do result.done(result.ok, result.message, result.code) end
+  self:do_announcements()
+  if self.take_order[1] then self:schedule(0) end
+end
+
+--- Clean stop: everything that was asked for, now; then nothing more.
+function Wire:close()
+  if self.is_closed then return end
+  self.is_closed = true
+  self:publish()
+  self:do_drops(math.huge)
+  for index in pairs(self.attached) do self.pulse:detach(index) end
+  self.attached = {}
+end
+
+return wire
