@@ -1,0 +1,32 @@
+/* AF_PACKET sockets (packet(7)): frames of one kind in through a locked BPF filter, frames out in batches. */
+#ifndef MLB_PACKET_H
+#define MLB_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ether.h"
+
+enum mlb_packet_kind {
+	MLB_PACKET_SEND,	/* receives nothing, sends on any interface */
+	MLB_PACKET_ARP,		/* ARP requests and replies for IPv4 */
+	MLB_PACKET_ND,		/* neighbour solicitations and advertisements */
+};
+
+/* Open a non-blocking socket of the calling thread's network namespace. All but MLB_PACKET_SEND are bound to interface
+ * `index` and see what the interface itself gets: no frame for another station, of a VLAN on top, or of our own.
+ * 0 or -errno: -EPERM without CAP_NET_RAW, -ENODEV, -EOPNOTSUPP when the interface is not Ethernet. */
+int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd);
+
+/* Ask the interface's filter for frames to a group (PACKET_ADD_MEMBERSHIP), counted by the kernel; or take that back.
+ * `fd` is any socket of mlb_packet_open. 0 or -errno. */
+int mlb_packet_group(int fd, unsigned index, const uint8_t group[MLB_MAC_SIZE], bool is_member);
+
+/* Send frames in order by sendmmsg(2); `index` 0 means the interface that `fd` is bound to. Where the interface's queue
+ * is full (ENOBUFS, EAGAIN) wait for it, `patience_ms` in all; 0 never waits.
+ * 0 and `*ret_sent` = count, or -errno and `*ret_sent` counts the frames that left before. */
+int mlb_packet_send(int fd, unsigned index, const struct mlb_frame *frames, size_t count, int patience_ms,
+		    size_t *ret_sent);
+
+#endif
