@@ -74,21 +74,27 @@ function netns.spawn(node, ...)
   local argv = { ... }
   if node then argv = { "ip", "netns", "exec", node, ... } end
   local program = { output = "" }
-  local out = uv.new_pipe(false)
+  local stdout, stderr = uv.new_pipe(false), uv.new_pipe(false)
   local process
-  local function close()
-    if not process:is_closing() then process:close() end
+  local function close(handle)
+    if not handle:is_closing() then handle:close() end
   end
   process = assert(uv.spawn(argv[1], {
-    args = table.move(argv, 2, #argv, 1, {}), stdio = { nil, out, out },
-  }, function(code) program.code = code close() end))
+    args = table.move(argv, 2, #argv, 1, {}), stdio = { nil, stdout, stderr },
+  }, function(code)
+    program.code = code
+    close(process)
+  end))
   program.pid = process:get_pid()
-  out:read_start(function(_, chunk)
-    if chunk then program.output = program.output .. chunk elseif not out:is_closing() then out:close() end
-  end)
+  for _, pipe in ipairs({ stdout, stderr }) do
+    pipe:read_start(function(_, chunk)
+      if chunk then program.output = program.output .. chunk else close(pipe) end
+    end)
+  end
   function program.stop()
-    if not program.code and not process:is_closing() then process:kill("sigterm") end
-    if not out:is_closing() then out:close() end
+    if not process:is_closing() then process:kill("sigterm") end
+    close(stdout)
+    close(stderr)
   end
   return program
 end
