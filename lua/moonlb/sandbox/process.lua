@@ -20,8 +20,8 @@ end
 --- Start a program; it is looked up in PATH.
 -- @tparam table argv  program and arguments
 -- @tparam[opt] table options  `env` (array of "NAME=value", added to ours), `detached` (a session of its own),
---   `on_exit(process)`, `on_output(text)`: standard output and error, as they come; else they are kept in `output`
--- @treturn Process  with `pid`, `output`; or nil, message, code
+--   `on_exit(process)`, `on_output(text)`: standard output and error, as they come; else `output()` keeps them
+-- @treturn Process  with `pid`; or nil, message, code
 function process.start(argv, options)
   options = options or {}
   local self = setmetatable({ argv = argv, pieces = {}, waiting = {} }, Process)
