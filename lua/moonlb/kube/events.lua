@@ -1,0 +1,162 @@
+--- Events on objects (core/v1 Event), as `kubectl describe` shows them.
+--
+-- Aggregated: the same words about the same object are one Event with a count. Limited: a burst for each object, then
+-- one each few minutes; the queue is bounded, and its writes have the lowest priority. Nobody waits for an Event.
+-- @module moonlb.kube.events
+local async = require("moonlb.async")
+local log = require("moonlb.core.log")
+local runtime = require("moonlb.core.runtime")
+
+local events = {}
+
+local Recorder = { __name = "moonlb.kube.events" }
+Recorder.__index = Recorder
+
+local BURST = 25 -- Events on one object at once (client-go's event correlator)
+local REFILL = 300 -- seconds until one more is allowed
+local AGGREGATE = 600 -- seconds within which equal Events are counted, not created
+local QUEUE = 1000 -- Events that wait to be written
+local REMEMBERED = 4096 -- Events, and objects, remembered for aggregation
+
+--- @tparam table options  `client` (of low priority), `component` ("moonlb"), `host` (node name), `now`, `walltime`
+-- @treturn Recorder  `dropped`: how many were lost to the bounds
+function events.new(options)
+  return setmetatable({
+    client = options.client, component = options.component or "moonlb", host = options.host,
+    now = options.now or runtime.boottime, walltime = options.walltime or runtime.walltime,
+    known = {}, known_count = 0, budgets = {}, budget_count = 0,
+    queue = {}, first = 1, last = 0, dropped = 0, sequence = 0,
+  }, Recorder)
+end
+
+local function reference(object)
+  local metadata = object.metadata
+  return { apiVersion = object.apiVersion or "v1", kind = object.kind or "Service", name = metadata.name,
+    namespace = metadata.namespace, uid = metadata.uid, resourceVersion = metadata.resourceVersion }
+end
+
+-- A token bucket for each object, and for each repeated Event.
+local function is_allowed(self, about)
+  local now = self.now()
+  local budget = self.budgets[about]
+  if not budget then
+    if self.budget_count >= REMEMBERED then self.budgets, self.budget_count = {}, 0 end
+    budget = { tokens = BURST, at = now }
+    self.budgets[about] = budget
+    self.budget_count = self.budget_count + 1
+  end
+  budget.tokens = math.min(BURST, budget.tokens + (now - budget.at) / REFILL)
+  budget.at = now
+  if budget.tokens < 1 then return false end
+  budget.tokens = budget.tokens - 1
+  return true
+end
+
+local function time_text(walltime) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(walltime)) end
+
+local function collection(namespace) return ("/api/v1/namespaces/%s/events"):format(namespace) end
+
+local function create(self, entry)
+  self.sequence = self.sequence + 1
+  local involved = entry.involved
+  local namespace = involved.namespace or "default"
+  local stamp = math.floor(self.walltime() * 1e6)
+  local name = ("%s.%x%04x"):format(involved.name:sub(1, 200), stamp, self.sequence & 0xffff)
+  local time = time_text(entry.time)
+  local object, message, reason = self.client:create(collection(namespace), {
+    apiVersion = "v1", kind = "Event", metadata = { name = name, namespace = namespace },
+    involvedObject = involved, type = entry.type, reason = entry.reason, message = entry.message, count = entry.count,
+    firstTimestamp = time, lastTimestamp = time, source = { component = self.component, host = self.host },
+    reportingComponent = self.component, reportingInstance = self.host,
+  })
+  if not object then return nil, message, reason end
+  entry.path = collection(namespace) .. "/" .. name
+  return true
+end
+
+local function write(self, entry)
+  entry.is_queued = false
+  if entry.path then
+    local ok, _, reason = self.client:merge_patch(entry.path, { count = entry.count,
+      lastTimestamp = time_text(entry.time) })
+    if ok or reason ~= "NotFound" then return end
+    entry.path = nil -- the API forgets Events after an hour
+  end
+  local ok, message, reason = create(self, entry)
+  if not ok and message ~= self.error then
+    log.warn("an Event was not written", { object = entry.involved.name, event = entry.reason, error = message,
+      reason = reason })
+  end
+  self.error = not ok and message or nil
+end
+
+local function run(self)
+  while self.first <= self.last and not self.is_stopped do
+    local entry = self.queue[self.first]
+    self.queue[self.first] = nil
+    self.first = self.first + 1
+    write(self, entry)
+  end
+  self.is_running = false
+end
+
+local function enqueue(self, entry)
+  if entry.is_queued then return end
+  if self.last - self.first + 1 >= QUEUE then
+    self.dropped = self.dropped + 1
+    return
+  end
+  entry.is_queued = true
+  self.last = self.last + 1
+  self.queue[self.last] = entry
+  if not self.is_running then
+    self.is_running = true
+    async.run(run, self)
+  end
+end
+
+local function remember(self, identity, entry)
+  if self.known_count >= REMEMBERED then self.known, self.known_count = {}, 0 end
+  self.known[identity] = entry
+  self.known_count = self.known_count + 1
+end
+
+--- Say something of an object. Returns at once.
+-- @tparam table object  with metadata; `kind` and `apiVersion` where it is no Service (list items carry neither)
+-- @tparam string type  "Normal" or "Warning"
+-- @tparam string reason  CamelCase, such as "AddressAssigned"
+-- @tparam string message  a sentence; cut at 1,024 bytes, the API's limit
+function Recorder:emit(object, type, reason, message)
+  if self.is_stopped then return end
+  message = #message > 1024 and message:sub(1, 1021) .. "..." or message
+  local involved = reference(object)
+  local about = tostring(involved.uid or involved.name)
+  log.info("event", { object = (involved.namespace or "") .. "/" .. involved.name, type = type, reason = reason,
+    message = message })
+  local identity = table.concat({ about, type, reason, message }, "\0")
+  local entry = self.known[identity]
+  local now = self.now()
+  local is_repeated = entry and now - entry.last_at < AGGREGATE
+  if is_repeated then entry.count = entry.count + 1 end
+  -- Repetitions have a budget of their own, so that they use up nothing of what is new.
+  if not is_allowed(self, is_repeated and identity or about) then
+    self.dropped = self.dropped + (is_repeated and 0 or 1)
+    return
+  end
+  if not is_repeated then
+    entry = { involved = involved, type = type, reason = reason, message = message, count = 1 }
+    remember(self, identity, entry)
+  end
+  entry.time, entry.last_at = self.walltime(), now
+  enqueue(self, entry)
+end
+
+--- Write what waits, for some seconds at the most, and stop. In a task.
+-- @tparam number seconds
+function Recorder:stop(seconds)
+  local deadline = self.now() + (seconds or 1)
+  while self.is_running and self.now() < deadline do async.sleep(0.01) end
+  self.is_stopped = true
+end
+
+return events

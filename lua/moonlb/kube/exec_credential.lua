@@ -1,0 +1,115 @@
+--- `exec` credential plugins of a kubeconfig (client.authentication.k8s.io/v1 and v1beta1, ExecCredential): a program
+-- prints a token, or a client certificate, and when it expires.
+-- @module moonlb.kube.exec_credential
+local async = require("moonlb.async")
+local cjson = require("cjson.safe")
+local uv = require("luv")
+
+local exec_credential = {}
+
+local VERSIONS = {
+  ["client.authentication.k8s.io/v1"] = true,
+  ["client.authentication.k8s.io/v1beta1"] = true,
+}
+
+local TIMEOUT = 60 -- seconds for the program: it may ask somebody
+local LARGEST = 1 << 20 -- bytes it may print
+
+--- Check the `exec` field of a user.
+-- @tparam table exec
+-- @tparam string where  for messages
+-- @tparam function resolve  `(path, file)`: relative commands with a slash are relative to the kubeconfig
+-- @tparam string file
+-- @treturn table  `{command, arguments, environment, api_version, install_hint}`; or nil, message
+function exec_credential.parse(exec, where, resolve, file)
+  if type(exec) ~= "table" or type(exec.command) ~= "string" then return nil, where .. ".command: text expected" end
+  if not VERSIONS[exec.apiVersion] then
+    return nil, ("%s.apiVersion: client.authentication.k8s.io/v1 or v1beta1 expected, got %s"):format(where,
+      tostring(exec.apiVersion))
+  end
+  local arguments, environment = {}, {}
+  for i, argument in ipairs(type(exec.args) == "table" and exec.args or {}) do arguments[i] = tostring(argument) end
+  for _, entry in ipairs(type(exec.env) == "table" and exec.env or {}) do
+    environment[#environment + 1] = ("%s=%s"):format(entry.name, entry.value)
+  end
+  local has_slash = exec.command:find("/", 1, true)
+  return {
+    command = has_slash and resolve(exec.command, file) or exec.command, arguments = arguments,
+    environment = environment, api_version = exec.apiVersion, where = where,
+    install_hint = type(exec.installHint) == "string" and exec.installHint or nil,
+  }
+end
+
+local function environment_for(plugin)
+  local list = {}
+  for name, value in pairs(uv.os_environ()) do list[#list + 1] = name .. "=" .. value end
+  for _, entry in ipairs(plugin.environment) do list[#list + 1] = entry end
+  list[#list + 1] = "KUBERNETES_EXEC_INFO=" .. cjson.encode({
+    apiVersion = plugin.api_version, kind = "ExecCredential", spec = { interactive = false },
+  })
+  return list
+end
+
+-- Run the program; returns what it printed, or nil, message.
+local function run(plugin)
+  local output, size = {}, 0
+  local pipe = uv.new_pipe(false)
+  local code, problem = async.await(function(resume)
+    local handle, timer
+    local function finish(...)
+      if timer then timer:stop() end
+      if not pipe:is_closing() then pipe:close() end
+      resume(...)
+    end
+    local spawn_error
+    handle, spawn_error = uv.spawn(plugin.command, { args = plugin.arguments, env = environment_for(plugin),
+      stdio = { nil, pipe, 2 } }, function(status)
+      handle:close()
+      async.timer(0.01, function() finish(status) end) -- its last words may still be in the pipe
+    end)
+    if not handle then return finish(nil, spawn_error) end
+    timer = async.timer(TIMEOUT, function()
+      handle:kill("sigkill")
+      finish(nil, ("no answer within %d s"):format(TIMEOUT))
+    end)
+    pipe:read_start(function(_, chunk)
+      size = size + #(chunk or "")
+      if chunk and size <= LARGEST then output[#output + 1] = chunk end
+    end)
+  end)
+  if not code then return nil, tostring(problem) end
+  if code ~= 0 then return nil, ("exit code %d"):format(code) end
+  return table.concat(output)
+end
+
+-- Seconds since 1970 of an RFC 3339 time in UTC, or nil. Days are counted from the civil calendar, so that no time
+-- zone of this machine takes part.
+local function parse_time(text)
+  local year, month, day, hour, minute, second = tostring(text):match("^(%d+)-(%d+)-(%d+)[Tt](%d+):(%d+):(%d+)")
+  if not year then return nil end
+  year, month = tonumber(year), tonumber(month)
+  if month <= 2 then year, month = year - 1, month + 12 end
+  local days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 719469
+  return math.tointeger(((days * 24 + hour) * 60 + minute) * 60 + second)
+end
+
+--- Ask the plugin. In a task.
+-- @tparam table plugin  what `parse` returned
+-- @treturn table  `{token, cert_data, key_data, expires}` (`expires`: seconds since 1970 or nil); or nil, message, code
+function exec_credential.fetch(plugin)
+  local text, message = run(plugin)
+  if not text then
+    local hint = plugin.install_hint and "; " .. plugin.install_hint or ""
+    return nil, ("%s: %s: %s%s"):format(plugin.where, plugin.command, message, hint), "EACCES"
+  end
+  local credential = cjson.decode(text)
+  local status = type(credential) == "table" and type(credential.status) == "table" and credential.status
+  if not status or (not status.token and not status.clientCertificateData) then
+    return nil, ("%s: %s printed no ExecCredential with a token or a certificate"):format(plugin.where,
+      plugin.command), "EBADMSG"
+  end
+  return { token = status.token, cert_data = status.clientCertificateData, key_data = status.clientKeyData,
+    expires = status.expirationTimestamp and parse_time(status.expirationTimestamp) }
+end
+
+return exec_credential
