@@ -1,43 +1,8 @@
 local host = require("moonlb.announcer.host")
 local interface = require("moonlb.announcer.interface")
 local played = require("spec.support.wire")
+local kernel = require("spec.support.kernel").new
 require("moonlb.core.log").configure({ level = "error" })
-
--- A kernel as core.netlink shows it.
-local function kernel()
-  local it = { calls = {}, conf = { [2] = { arp_ignore = 0, arp_announce = 0 } }, refused = {},
-    all = {
-      { index = 1, address = "127.0.0.1", prefix = 8, family = 4, scope = "host", protocol = 0 },
-      { index = 2, address = "10.0.0.2", prefix = 24, family = 4, scope = "global", protocol = 0 },
-    } }
-  local function note(...) it.calls[#it.calls + 1] = table.concat({ ... }, " ") end
-  function it.monitor(_, fn) it.tell = function(event) fn(nil, event) end return true end
-  function it.links()
-    return { { index = 1, name = "lo", is_loopback = true, is_up = true },
-      { index = 2, name = "eth0", mac = "m2", is_up = true, is_running = true } }
-  end
-  function it.addresses() return it.all end
-  function it.default_route() return nil end
-  function it.address_add(_, new)
-    note("add", new.address .. "/" .. new.prefix, new.scope, new.protocol, tostring(new.nodad), new.index)
-    if it.refused.add then return nil, "cannot add", it.refused.add end
-    return true
-  end
-  function it.address_delete(_, old) note("delete", old.address .. "/" .. old.prefix) return true end
-  function it.ipv4_conf(_, index) return it.conf[index] end
-  function it.set_ipv4_conf(_, index, values)
-    note("conf", index, values.arp_ignore, values.arp_announce)
-    it.conf[index] = values
-    return true
-  end
-  function it.close() note("close") end
-  function it.said()
-    local text = table.concat(it.calls, ", ")
-    it.calls = {}
-    return text
-  end
-  return it
-end
 
 describe("announcer.host", function()
   local nl, clock, changes, removed, path

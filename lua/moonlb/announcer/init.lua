@@ -85,15 +85,17 @@ function announcer.new(options)
 end
 
 --- Begin: follow the Services, and when they are known take from lo what a crash left. Inside a coroutine.
+-- @treturn boolean  true; or nil, message, code when it was stopped before
 function Announcer:start()
   self.heartbeat = self:every(HEARTBEAT, function() self.pulse:alive() end)
   self.services:on(function(key) self:on_service(key) end)
   for key in self.services:each() do self:on_service(key) end
-  while not self.services.synced and not self.is_stopping do async.sleep(0.02) end
-  if self.is_stopping then return end
+  local ok, message, code = self.services:wait_synced()
+  if not ok or self.is_stopping then return nil, message or "stopped", code or "ECANCELED" end
   local swept = self.host:sweep(function(ip) return self.vips[ip] ~= nil end)
   self.is_swept = true
   log.info("announcer started", { node = self.node, swept = swept, services = self.services.count })
+  return true
 end
 
 -- A timer that comes again until the announcer stops.
@@ -278,8 +280,11 @@ function Announcer:on_pulse(event)
   if event.type == "conflict" then
     local it = self.vips[event.address]
     if it then it:heard(event) end
+  elseif event.type == "interface_error" then
+    self.wire:interface_failed(event.index)
   elseif event.type == "mute" then
     log.warn("the pulse thread went mute: nothing is answered", { reason = event.reason })
+    self.pulse:acknowledge()	-- a lone node: nobody else can have taken over meanwhile
   elseif event.type == "unmute" then
     log.info("the pulse thread answers again")
   end

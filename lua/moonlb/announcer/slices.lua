@@ -46,7 +46,7 @@ function Slices:follow(path)
     for _, service in ipairs(concerned) do self.on_change(service) end
   end)
   self.informer:start()
-  while not self.informer.synced and not self.is_stopped do async.sleep(0.02) end
+  if not self.informer:wait_synced() or self.is_stopped then return end
   self.is_synced = true
   for _, service in ipairs(self.index:services()) do self.on_change(service) end
 end

@@ -65,6 +65,13 @@ function Wire:links_changed()
   end
 end
 
+--- The pulse lost its socket (the interface went down or away): the next attach opens another; at once if it is up.
+function Wire:interface_failed(index)
+  self.attached[index] = nil
+  local link = self.host.view.links[index]
+  if link and link.is_up then self:attach(index) end
+end
+
 function Wire:schedule(delay)
   if self.is_due or self.is_closed then return end
   self.is_due = true
@@ -185,19 +192,27 @@ function Wire:do_drops(limit)
   end
 end
 
--- The next ANNOUNCE_BATCH of each interface and family. A send that fails (link going down) is no news: the link's
--- notification decides what becomes of the VIPs.
+local function next_batch(batch)
+  local list = {}
+  while batch.first <= #batch.order and #list < ANNOUNCE_BATCH do
+    local ip = batch.order[batch.first]
+    batch.first = batch.first + 1
+    if batch.set[ip] then list[#list + 1] = ip end
+    batch.set[ip] = nil
+  end
+  return list
+end
+
+-- The next ANNOUNCE_BATCH of each interface and family; what a full queue left over comes again. A send that fails
+-- (link going down) is no news: the link's notification decides what becomes of the VIPs.
 function Wire:do_announcements()
   for name, batch in pairs(self.announcements) do
-    local list = {}
-    while batch.first <= #batch.order and #list < ANNOUNCE_BATCH do
-      local ip = batch.order[batch.first]
-      batch.first = batch.first + 1
-      if batch.set[ip] then list[#list + 1] = ip end
-      batch.set[ip] = nil
+    local list, mac = next_batch(batch), self.attached[batch.index]
+    local sent = list[1] and mac and self.protocols[batch.family].announce(batch.index, mac, list)
+    for i = (sent or #list) + 1, #list do
+      batch.set[list[i]] = true
+      batch.order[#batch.order + 1] = list[i]
     end
-    local mac = self.attached[batch.index]
-    if list[1] and mac then self.protocols[batch.family].announce(batch.index, mac, list) end
     if batch.first > #batch.order then self.announcements[name] = nil end
   end
   if next(self.announcements) then self:schedule(PACE) end

@@ -1,0 +1,157 @@
+local announcer = require("moonlb.announcer")
+local clusters = require("spec.support.cluster")
+local kernel = require("spec.support.kernel")
+local loop = require("spec.support.loop")
+require("moonlb.core.log").configure({ level = "error" })
+
+local V4 = "10.0.0.100"
+local STRANGER = "02:00:00:00:00:99"
+
+describe("announcer", function()
+  local cluster, nl, parts, node
+
+  local function start(settings)
+    settings = settings or {}
+    settings.probe = settings.probe or "off"
+    node = assert(announcer.new({ client = cluster.client, services = cluster.services, node = "node1",
+      events = cluster.recorder, settings = settings, parts = parts }))
+    assert(node:start())
+  end
+
+  local function test(body)
+    return loop.test(function()
+      cluster, nl = clusters.new(), kernel.new()
+      parts = kernel.parts(nl)
+      local ok, err = pcall(body)
+      if node then node:stop() end
+      node = nil
+      if not ok then error(err, 0) end
+    end)
+  end
+
+  local function until_status(name, text)
+    loop.until_true(function() return cluster:status(name) == text end, 5, "status " .. text)
+  end
+
+  it("takes an assigned address: on lo, answered, announced, in status", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    assert.equal("conf 2 1 2, add 10.0.0.100/32 host 109 true 1", nl.said())
+    assert.equal("hold 10.0.0.100 2, publish, arp 10.0.0.100", parts.said("[hpa][ouar][lbp]%w* ?%w?"))
+  end))
+
+  it("announces no request that no allocator has decided", test(function()
+    start()
+    cluster:service("web", nil, { loadBalancerIP = V4 }, { ["kube-vip.io/loadbalancerIPs"] = V4 })
+    cluster:service("other", "10.0.0.101")
+    until_status("other", "10.0.0.101")
+    assert.is_nil(node.vips[V4])
+  end))
+
+  it("serves what was there before it started, without a probe or a write where a claim stands", test(function()
+    cluster:service("web", V4, nil, { ["moonlb.io/claim"] = "4 node1", ["kube-vip.io/vipHost"] = "node1" })
+    cluster.objects["demo/web"].status = { loadBalancer = { ingress = { { ip = V4,
+      ports = { { port = 80, protocol = "TCP" } } } } } }
+    nl.all[3] = { index = 1, address = V4, prefix = 32, family = 4, scope = "host", protocol = 109 }
+    nl.all[4] = { index = 1, address = "10.0.0.66", prefix = 32, family = 4, scope = "host", protocol = 109 }
+    start({ probe = "fast" })
+    loop.until_true(function() return node.vips[V4]:is_answering() end, 5)
+    assert.equal("", parts.said("probe"))
+    assert.equal("delete 10.0.0.66/32, conf 2 1 2", nl.said())
+    cluster:service("other", "10.0.0.101")
+    until_status("other", "10.0.0.101")
+    assert.same({ "/api/v1/namespaces/demo/services/other/status" }, cluster.writes)
+    assert.is_nil(cluster:has_event("web"))
+  end))
+
+  it("takes over another node's claim with a higher term", test(function()
+    cluster:service("web", V4, nil, { ["moonlb.io/claim"] = "4 node9" })
+    start()
+    until_status("web", V4)
+    assert.equal("5 node1", cluster.objects["demo/web"].metadata.annotations["moonlb.io/claim"])
+  end))
+
+  it("clears status and claim when the Service wants no address any more", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    local object = cluster.objects["demo/web"]
+    object.spec.type = "ClusterIP"
+    cluster:put(object)
+    until_status("web", "")
+    local annotations = cluster.objects["demo/web"].metadata.annotations
+    assert.is_nil(annotations["moonlb.io/claim"])
+    assert.is_nil(annotations["kube-vip.io/vipHost"])
+    assert.is_truthy(cluster:has_event("Withdrawn"))
+  end))
+
+  it("withdraws a Service that is being deleted, and does not write into it", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    local object = cluster.objects["demo/web"]
+    object.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"
+    local writes = #cluster.writes
+    cluster:put(object)
+    loop.until_true(function() return not node.vips[V4] end, 5)
+    assert.equal(writes, #cluster.writes)
+    assert.equal(V4, cluster:status("web"))
+  end))
+
+  it("stops without touching status, everything off the node", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    nl.said()
+    local writes = #cluster.writes
+    node:stop()
+    assert.equal("delete 10.0.0.100/32, conf 2 0 0, close", nl.said())
+    assert.equal(writes, #cluster.writes)
+  end))
+
+  it("writes both families in one patch, also when one is a stranger's", test(function()
+    start({ probe = "fast", interface = "eth0" })
+    cluster:service("web", V4 .. ",fd00::100")
+    loop.until_true(function() return node.vips[V4].state == "probing" end, 5)
+    parts.tell({ type = "conflict", address = V4, mac = STRANGER, index = 2, operation = "reply" })
+    until_status("web", "fd00::100")
+    assert.is_truthy(cluster:has_event("in use by " .. STRANGER))
+    assert.matches("^10.0.0.100 " .. STRANGER .. " eth0 node1 ",
+      cluster.objects["demo/web"].metadata.annotations["moonlb.io/conflict"])
+  end))
+
+  it("acts on the link although the API does not answer", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    cluster.client.merge_patch = function() return nil, "connection refused", "ECONNREFUSED" end
+    local link = { type = "link", action = "new", index = 2, name = "eth0", mac = "m2", is_up = false }
+    nl.tell(link)
+    loop.until_true(function() return node.vips[V4].state == "wanted" end, 5)
+    assert.is_truthy(cluster:has_event("Withdrawn 10.0.0.100: interface eth0 is down"))
+    link.is_up, link.is_running = true, true
+    nl.tell(link)
+    loop.until_true(function() return node.vips[V4]:is_answering() end, 5)
+    assert.equal(V4, cluster:status("web"))
+  end))
+
+  it("says what the node lacks", test(function()
+    nl.refused.add = "EPERM"
+    start()
+    cluster:service("web", V4)
+    loop.until_true(function() return cluster:has_event("CAP_NET_ADMIN") end, 5)
+    assert.equal("", cluster:status("web"))
+    parts.open_netlink = function() return nil, "netlink: Operation not permitted", "EPERM" end
+    local none, message, code = announcer.new({ node = "n", settings = {}, parts = parts })
+    assert.same({ nil, "netlink: Operation not permitted", "EPERM" }, { none, message, code })
+  end))
+
+  it("lists its VIPs", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    local it = node:list()[1]
+    assert.same({ V4, "eth0", { "demo/web" } }, { it.address, it.interface, it.services })
+  end))
+end)
