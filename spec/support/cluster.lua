@@ -8,7 +8,8 @@ Cluster.__index = Cluster
 
 --- `services`, `client` and `recorder` go to moonlb.announcer.new; `writes` and `events` are what it made of them.
 function cluster.new()
-  local self = setmetatable({ objects = {}, listeners = {}, writes = {}, events = {}, version = 0 }, Cluster)
+  local self = setmetatable({ objects = {}, listeners = {}, writes = {}, events = {}, version = 0,
+    slices = {}, slice_version = "v1" }, Cluster)
   self.services = setmetatable({ synced = true, count = 0 }, { __index = {
     get = function(_, key) return self.objects[key] end,
     each = function() return pairs(self.objects) end,
@@ -16,7 +17,16 @@ function cluster.new()
     on = function(_, fn) self.listeners[#self.listeners + 1] = fn end,
     absorb = function(_, object) self:put(object) end,
   } })
-  self.client = { merge_patch = function(_, path, patch) return self:merge(path, patch) end }
+  self.client = { merge_patch = function(_, path, patch) return self:merge(path, patch) end,
+    get = function(_, path) return self:discover(path) end,
+    list = function(_, path, _, on_page)
+      on_page(path:find(self.slice_version .. "/endpointslices", 1, true) and self.slices or {})
+      return tostring(self.version)
+    end,
+    watch = function(_, _, _, on_event)
+      self.on_slice = on_event
+      return { close = function() end }
+    end }
   self.recorder = { emit = function(_, object, type, reason, message)
     self.events[#self.events + 1] = ("%s %s %s %s"):format(object.metadata.name, type, reason, message)
   end }
@@ -31,6 +41,21 @@ function Cluster:put(object)
   object.metadata.resourceVersion = tostring(self.version)
   self.objects[key] = object
   for _, fn in ipairs(self.listeners) do fn(key, object, old) end
+end
+
+-- Which group versions of EndpointSlices the server has: `slice_version`.
+function Cluster:discover(path)
+  if path ~= "/apis/discovery.k8s.io/" .. self.slice_version then return nil, "not found", "NotFound" end
+  return { kind = "APIResourceList" }
+end
+
+--- Enter or change an EndpointSlice of the Service; `list` is an array of endpoints.
+function Cluster:slice(name, service, list)
+  self.version = self.version + 1
+  local slice = { metadata = { namespace = "demo", name = name, resourceVersion = tostring(self.version),
+    labels = { ["kubernetes.io/service-name"] = service } }, endpoints = list }
+  if self.on_slice then return self.on_slice("MODIFIED", slice) end
+  self.slices[#self.slices + 1] = slice
 end
 
 local function merge(target, patch)

@@ -147,6 +147,51 @@ describe("announcer", function()
     assert.same({ nil, "netlink: Operation not permitted", "EPERM" }, { none, message, code })
   end))
 
+  describe("externalTrafficPolicy Local", function()
+    local LOCAL = { externalTrafficPolicy = "Local" }
+
+    for _, version in ipairs({ "v1", "v1beta1" }) do
+      it("is announced where a ready endpoint is, as endpoints come and go: " .. version, test(function()
+        cluster.slice_version = version
+        cluster:slice("web-1", "web", { { nodeName = "node2", conditions = { ready = true } } })
+        start()
+        cluster:service("web", V4, LOCAL)
+        loop.until_true(function() return cluster.on_slice end, 5, "watch")
+        loop.until_true(function()
+          return (node.vips[V4].reason or ""):find("demo/web has no ready endpoint on node node1", 1, true)
+        end, 5, "reason")
+        cluster:slice("web-2", "web", { { nodeName = "node1", conditions = { ready = true } } })
+        until_status("web", V4)
+        cluster:slice("web-2", "web", { { nodeName = "node1",
+          conditions = { ready = false, serving = true, terminating = true } } })
+        assert.is_true(node.vips[V4]:is_answering())
+        cluster:slice("web-2", "web", { { nodeName = "node1", conditions = { ready = false } } })
+        assert.equal("wanted", node.vips[V4].state)
+        assert.is_truthy(cluster:has_event("Withdrawn"))
+      end))
+    end
+
+    it("does not hold up Services of policy Cluster", test(function()
+      cluster.slice_version = "none"
+      start()
+      cluster:service("web", V4, LOCAL)
+      cluster:service("other", "10.0.0.101")
+      until_status("other", "10.0.0.101")
+      assert.equal("EndpointSlices are not read yet", node.vips[V4].reason)
+    end))
+  end)
+
+  it("withdraws a Service without endpoints only when told to", test(function()
+    cluster:slice("web-1", "web", {})
+    start({ withdraw_without_endpoints = true })
+    cluster:service("web", V4)
+    loop.until_true(function()
+      return (node.vips[V4].reason or "") == "demo/web has no ready endpoint"
+    end, 5, "reason")
+    cluster:slice("web-1", "web", { { nodeName = "node7" } })
+    until_status("web", V4)
+  end))
+
   it("lists its VIPs", test(function()
     start()
     cluster:service("web", V4)
