@@ -4,14 +4,15 @@ local status = require("moonlb.announcer.status")
 local CLAIM = { term = 3, node = "n1" }
 
 describe("announcer.status", function()
-  local writes, service
+  local writes, service, now
   before_each(function()
-    writes = status.new("n1")
+    now = 1767000000
+    writes = status.new("n1", function() return now end)
     service = { metadata = { namespace = "a", name = "web", resourceVersion = "17" },
       spec = { ports = { { port = 80.0, protocol = "TCP" }, { port = 53.0, protocol = "UDP" } } }, status = {} }
   end)
 
-  local function served(...) return { addresses = { ... }, claim = CLAIM, conflicts = {} } end
+  local function served(...) return { addresses = { ... }, claim = CLAIM, conflicts = {}, freed = {} } end
 
   -- What the server would hold after the patch; `drop` names a field of ingress that it does not keep.
   local function apply(patch, drop)
@@ -49,7 +50,7 @@ describe("announcer.status", function()
   it("writes once, not for ever, where the server drops ipMode", function()
     service = apply(writes:patch(service, served("10.0.0.9")), "ipMode")
     assert.is_nil(writes:patch(service, served("10.0.0.9")))
-    assert.is_nil(status.new("n1"):patch(service, served("10.0.0.9")))
+    assert.is_nil(status.new("n1", function() return now end):patch(service, served("10.0.0.9")))
   end)
 
   it("learns that the server drops ports", function()
@@ -64,7 +65,7 @@ describe("announcer.status", function()
     service = apply(writes:patch(service, served("10.0.0.9")))
     assert.is_not_nil(writes:patch(service, served("10.0.0.8")).status)
     local claimed = writes:patch(service,
-      { addresses = { "10.0.0.9" }, claim = { term = 4, node = "n1" }, conflicts = {} })
+      { addresses = { "10.0.0.9" }, claim = { term = 4, node = "n1" }, conflicts = {}, freed = {} })
     assert.is_nil(claimed.status)
     assert.same({ ["moonlb.io/claim"] = "4 n1" }, claimed.metadata.annotations)
     service.spec.ports[1].port = 81
@@ -73,24 +74,46 @@ describe("announcer.status", function()
 
   it("leaves status and claim alone without addresses, clears them with none", function()
     service = apply(writes:patch(service, served("10.0.0.9")))
-    assert.is_nil(writes:patch(service, { conflicts = {} }))
-    local patch = writes:patch(service, { addresses = {}, conflicts = {} })
+    assert.is_nil(writes:patch(service, { conflicts = {}, freed = {} }))
+    local patch = writes:patch(service, { addresses = {}, conflicts = {}, freed = {} })
     assert.equal(json.null, patch.status.loadBalancer.ingress)
     service = apply(patch)
     assert.same({}, service.metadata.annotations)
-    assert.is_nil(writes:patch(service, { addresses = {}, conflicts = {} }))
+    assert.is_nil(writes:patch(service, { addresses = {}, conflicts = {}, freed = {} }))
   end)
 
-  it("reports a stranger beside what other nodes report, and takes its own report back", function()
-    local other = "10.0.0.7 02:00:00:00:00:77 eth0 n2 2026-01-01T00:00:00Z"
-    service.metadata.annotations = { ["moonlb.io/conflict"] = other }
-    local mine = { address = "10.0.0.9", mac = "02:00:00:00:00:99", interface = "eth0", node = "n1",
+  describe("conflicts", function()
+    local OTHER = "10.0.0.7 02:00:00:00:00:77 eth0 n2 2026-01-01T00:00:00Z"
+    local MINE = { address = "10.0.0.9", mac = "02:00:00:00:00:99", interface = "eth0", node = "n1",
       expires = 1767225600 }
-    service = apply(writes:patch(service, { conflicts = { mine } }))
-    assert.equal(other .. ", 10.0.0.9 02:00:00:00:00:99 eth0 n1 2026-01-01T00:00:00Z",
-      service.metadata.annotations["moonlb.io/conflict"])
-    assert.is_nil(writes:patch(service, { conflicts = { mine } }))
-    service = apply(writes:patch(service, { conflicts = {} }))
-    assert.equal(other, service.metadata.annotations["moonlb.io/conflict"])
+
+    local function annotation() return service.metadata.annotations["moonlb.io/conflict"] end
+    local function report(entries, freed)
+      local patch = writes:patch(service, { conflicts = entries, freed = freed or {} })
+      if patch then service = apply(patch) end
+      return patch
+    end
+
+    before_each(function() service.metadata.annotations = { ["moonlb.io/conflict"] = OTHER } end)
+
+    it("are reported beside what other nodes report", function()
+      report({ MINE })
+      assert.equal(OTHER .. ", 10.0.0.9 02:00:00:00:00:99 eth0 n1 2026-01-01T00:00:00Z", annotation())
+      assert.is_nil(report({ MINE }))
+    end)
+
+    it("stay after a restart and a change of address, until this node holds the address", function()
+      report({ MINE })
+      assert.is_nil(report({}))
+      report({}, { ["10.0.0.9"] = true, ["10.0.0.7"] = true })
+      assert.equal(OTHER, annotation())
+    end)
+
+    it("go when they have expired, whoever reported them", function()
+      report({ MINE })
+      now = MINE.expires
+      report({})
+      assert.is_nil(annotation())
+    end)
   end)
 end)

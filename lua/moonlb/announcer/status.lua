@@ -15,8 +15,9 @@ status.HOST = "kube-vip.io/vipHost"
 status.CLAIM = "moonlb.io/claim"
 
 --- @tparam string node  this node's name
-function status.new(node)
-  return setmetatable({ node = node, keeps = {} }, Status)
+-- @tparam function walltime  seconds since 1970
+function status.new(node, walltime)
+  return setmetatable({ node = node, walltime = walltime, keeps = {} }, Status)
 end
 
 local function ingress_of(service)
@@ -89,24 +90,28 @@ local function changed_annotations(service, wanted)
   return changes
 end
 
--- Entries of other nodes stay; ours are what `entries` says.
-local function merge_conflicts(service, node, entries)
-  local live = (service.metadata.annotations or {})[conflict.ANNOTATION]
-  local merged = {}
-  for _, entry in ipairs(conflict.parse(live)) do
-    if entry.node ~= node then merged[#merged + 1] = entry end
+-- What was reported stays until it expires, also when the Service has another address by now (that is the quarantine),
+-- or until this node, having reported it, holds the address. What `entries` says anew replaces it.
+local function merge_conflicts(self, service, wanted)
+  local live = type(service.metadata.annotations) == "table" and service.metadata.annotations[conflict.ANNOTATION]
+  local merged, is_new = {}, {}
+  for _, entry in ipairs(wanted.conflicts) do is_new[entry.address] = true end
+  for _, entry in ipairs(conflict.parse(live or "")) do
+    local is_over = entry.expires <= self.walltime()
+      or (entry.node == self.node and (is_new[entry.address] or wanted.freed[entry.address]))
+    if not is_over then merged[#merged + 1] = entry end
   end
-  for _, entry in ipairs(entries) do merged[#merged + 1] = entry end
+  table.move(wanted.conflicts, 1, #wanted.conflicts, #merged + 1, merged)
   return conflict.format(merged) or false
 end
 
 --- The patch that makes the Service say what is so, or nil when it does.
 -- @tparam table service  the object
 -- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone), `claim` `{term=, node=}`,
---   `conflicts` (array for moonlb.announcer.conflict.format)
+--   `conflicts` (array for moonlb.announcer.conflict.format), `freed` (set of addresses that this node holds)
 -- @treturn table|nil  merge patch, guarded by resourceVersion
 function Status:patch(service, wanted)
-  local annotations = { [conflict.ANNOTATION] = merge_conflicts(service, self.node, wanted.conflicts) }
+  local annotations = { [conflict.ANNOTATION] = merge_conflicts(self, service, wanted) }
   local ingress
   if wanted.addresses then
     local is_served = wanted.addresses[1] ~= nil

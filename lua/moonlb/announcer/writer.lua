@@ -19,7 +19,7 @@ writer.in_status = status.addresses
 
 --- @tparam Announcer owner  moonlb.announcer: its Services, VIPs, groups and placement are read, never changed
 function writer.new(owner)
-  return setmetatable({ owner = owner, status = status.new(owner.node), quarantine = {}, unserved = {} }, Writer)
+  return setmetatable({ owner = owner, status = status.new(owner.node, runtime.walltime), quarantine = {}, unserved = {} }, Writer)
 end
 
 --- A VIP changed: a stranger's claim begins, goes on, or is over.
@@ -77,9 +77,13 @@ function Writer:wanted(key, service)
   local request = self.owner.requests[key]
   local is_ours = claims_for(service, self.owner.node)
   if not request then
-    return { conflicts = {}, addresses = is_ours and not service.metadata.deletionTimestamp and {} or nil }
+    return { conflicts = {}, freed = {}, addresses = is_ours and not service.metadata.deletionTimestamp and {} or nil }
   end
-  local wanted = { conflicts = self:conflicts(request.addresses), addresses = self:served(service, request.addresses) }
+  local wanted = { addresses = self:served(service, request.addresses), freed = {},
+    conflicts = self:conflicts(request.addresses) }
+  for _, ip in ipairs(request.addresses) do
+    wanted.freed[ip] = self.owner.vips[ip] ~= nil and self.owner.vips[ip]:is_answering()
+  end
   if wanted.addresses then
     self.unserved[key] = nil
     local _, claim = self.owner.placement:owner(self.owner.groups:of(key).id)
