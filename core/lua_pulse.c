@@ -1,0 +1,404 @@
+/* core/lua_pulse.c: module `moonlb.core.pulse`; mechanism is core/pulse.c, whose thread wakes the loop by a uv_async. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uv.h>
+
+#include "lua_util.h"
+#include "lua_wire.h"
+#include "pulse.h"
+#include "pulse_table.h"
+
+#define PULSE_MT "moonlb.core.pulse"
+#define EVENTS_A_TURN 256	/* then the loop's other handles have their turn */
+
+/* Outlives the userdata: libuv holds the handle until its close callback. */
+struct binding {
+	uv_async_t async;
+	lua_State *L;			/* the main state */
+	struct mlb_pulse *pulse;	/* NULL: closed */
+	int on_event;
+	int self;			/* pins the userdata while the thread runs */
+};
+
+struct handle {
+	struct binding *binding;	/* NULL: closed, or not started yet */
+};
+
+static struct mlb_pulse *check_pulse(lua_State *L)
+{
+	struct handle *handle = luaL_checkudata(L, 1, PULSE_MT);
+
+	luaL_argcheck(L, handle->binding, 1, "pulse is closed");
+	return handle->binding->pulse;
+}
+
+static void check_address(lua_State *L, int arg, struct in6_addr *ret_address)
+{
+	const char *text = luaL_checkstring(L, arg);
+	struct in_addr ipv4;
+
+	if (inet_pton(AF_INET, text, &ipv4) == 1) {
+		memset(ret_address, 0, sizeof(*ret_address));
+		memset(ret_address->s6_addr + 10, 0xff, 2);
+		memcpy(ret_address->s6_addr + 12, &ipv4, sizeof(ipv4));
+		return;
+	}
+	luaL_argcheck(L, inet_pton(AF_INET6, text, ret_address) == 1 && !IN6_IS_ADDR_V4MAPPED(ret_address), arg,
+		      "IPv4 or IPv6 address expected");
+}
+
+static void push_text(lua_State *L, const char *name, const char *value)
+{
+	lua_pushstring(L, value);
+	lua_setfield(L, -2, name);
+}
+
+static void push_conflict(lua_State *L, const struct mlb_pulse_event *event)
+{
+	static const char *const operations[] = { "request", "reply", "probe", "solicitation", "advertisement" };
+
+	push_text(L, "type", "conflict");
+	if (IN6_IS_ADDR_V4MAPPED(&event->address))
+		mlb_set_address(L, "address", AF_INET, event->address.s6_addr + 12);
+	else
+		mlb_set_address(L, "address", AF_INET6, &event->address);
+	mlb_set_mac(L, "mac", event->mac);
+	lua_pushinteger(L, event->index);
+	lua_setfield(L, -2, "index");
+	push_text(L, "operation", operations[event->operation]);
+}
+
+static void push_event(lua_State *L, const struct mlb_pulse_event *event)
+{
+	lua_createtable(L, 0, 5);
+	switch (event->type) {
+	case MLB_PULSE_CONFLICT:
+		push_conflict(L, event);
+		break;
+	case MLB_PULSE_INTERFACE_ERROR:
+		push_text(L, "type", "interface_error");
+		lua_pushinteger(L, event->index);
+		lua_setfield(L, -2, "index");
+		push_text(L, "code", mlb_errno_name(event->error));
+		break;
+	case MLB_PULSE_MUTE:
+		push_text(L, "type", "mute");
+		push_text(L, "reason", event->reason == MLB_PULSE_GAP ? "gap" : "loop");
+		break;
+	case MLB_PULSE_UNMUTE:
+		push_text(L, "type", "unmute");
+		break;
+	}
+}
+
+/* on_event may close the pulse; the binding lives until the loop's close callback. */
+static void on_wake(uv_async_t *async)
+{
+	struct binding *binding = async->data;
+	struct mlb_pulse_event event;
+
+	for (int i = 0; i < EVENTS_A_TURN; i++) {
+		if (!binding->pulse || !mlb_pulse_next_event(binding->pulse, &event))
+			return;
+		lua_rawgeti(binding->L, LUA_REGISTRYINDEX, binding->on_event);	/* on_event */
+		push_event(binding->L, &event);					/* on_event event */
+		mlb_call(binding->L, 1, "pulse on_event");
+	}
+	if (binding->pulse)
+		uv_async_send(async);
+}
+
+static void wake(void *context)
+{
+	uv_async_send(context);
+}
+
+static void free_binding(uv_handle_t *async)
+{
+	free(async->data);
+}
+
+/* Seconds from field `name` as milliseconds. */
+static unsigned milliseconds(lua_State *L, const char *name, lua_Number fallback)
+{
+	lua_Number seconds = fallback;
+
+	if (lua_getfield(L, 1, name) != LUA_TNIL)
+		seconds = luaL_checknumber(L, -1);
+	lua_pop(L, 1);
+	if (!(seconds >= 0.001 && seconds <= 3600))
+		luaL_error(L, "%s: seconds from 0.001 to 3600 expected", name);
+	return (unsigned)(seconds * 1000 + 0.5);
+}
+
+static void read_options(lua_State *L, struct mlb_pulse_options *ret_options)
+{
+	luaL_checktype(L, 1, LUA_TTABLE);
+	ret_options->tick_ms = milliseconds(L, "tick", 0.1);
+	ret_options->gap_ms = milliseconds(L, "gap", 0.25);
+	ret_options->silence_ms = milliseconds(L, "silence", 2);
+	ret_options->frames_per_second = (unsigned)mlb_opt_integer(L, 1, "frames_per_second", 20000, 1, 10000000);
+	lua_settop(L, 1);
+	if (lua_getfield(L, 1, "on_event") != LUA_TFUNCTION)	/* options on_event */
+		luaL_error(L, "on_event: function expected");
+}
+
+/* moonlb.core.pulse.start{on_event = function(event) end, tick = 0.1, gap = 0.25, silence = 2, frames_per_second = 20000}
+ * -> pulse | nil, message, code (EBUSY: there is one already). Times in seconds; what they mean is in core/pulse.h. */
+static int pulse_start(lua_State *L)
+{
+	struct mlb_pulse_options options;
+	struct binding *binding;
+	struct handle *handle;
+	int result;
+
+	read_options(L, &options);					/* options on_event */
+	handle = lua_newuserdatauv(L, sizeof(*handle), 0);		/* options on_event handle */
+	handle->binding = NULL;
+	luaL_setmetatable(L, PULSE_MT);
+	binding = calloc(1, sizeof(*binding));
+	if (!binding)
+		return mlb_push_error(L, ENOMEM, "pulse");
+	binding->L = mlb_main_state(L);
+	binding->async.data = binding;
+	result = uv_async_init(mlb_loop(L), &binding->async, on_wake);
+	if (result < 0) {
+		free(binding);
+		return mlb_push_error(L, result, "uv_async_init");
+	}
+	options.wake = wake;
+	options.context = &binding->async;
+	result = mlb_pulse_start(&options, &binding->pulse);
+	if (result < 0) {
+		uv_close((uv_handle_t *)&binding->async, free_binding);
+		return mlb_push_error(L, result, "starting the pulse thread");
+	}
+	handle->binding = binding;
+	binding->on_event = mlb_pin(L, 2);
+	binding->self = mlb_pin(L, 3);
+	return 1;
+}
+
+/* pulse:close(); also __gc and __close: ends the thread and waits for it, which takes less than a millisecond; then closes
+ * the sockets, each of which may cost a grace period of the kernel. Idempotent, never raises. */
+static int pulse_close(lua_State *L)
+{
+	struct handle *handle = luaL_checkudata(L, 1, PULSE_MT);
+	struct binding *binding = handle->binding;
+
+	if (!binding)
+		return 0;
+	handle->binding = NULL;
+	mlb_pulse_stop(binding->pulse);
+	binding->pulse = NULL;
+	mlb_unpin(L, &binding->on_event);
+	mlb_unpin(L, &binding->self);
+	uv_close((uv_handle_t *)&binding->async, free_binding);
+	return 0;
+}
+
+static int push_result(lua_State *L, int result, const char *what, unsigned index)
+{
+	if (result < 0)
+		return mlb_push_wire_error(L, result, what, index);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* pulse:attach(index, mac) -> true | nil, message, code: listen on an interface and answer there with `mac`. Attaching again
+ * opens new sockets. EPERM without CAP_NET_RAW, ENODEV, EOPNOTSUPP where it is not Ethernet. */
+static int pulse_attach(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 2);
+	uint8_t mac[MLB_MAC_SIZE];
+
+	mlb_check_mac(L, 3, mac);
+	return push_result(L, mlb_pulse_attach(pulse, index, mac), "pulse: listening", index);
+}
+
+/* pulse:detach(index) -> true | nil, message, code: stop listening; its addresses stay in the table. */
+static int pulse_detach(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 2);
+
+	return push_result(L, mlb_pulse_detach(pulse, index), "pulse: detaching", index);
+}
+
+/* pulse:set_mac(index, mac) -> true | nil, message, code: the interface's MAC has changed. ENODEV when not attached. */
+static int pulse_set_mac(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 2);
+	uint8_t mac[MLB_MAC_SIZE];
+
+	mlb_check_mac(L, 3, mac);
+	return push_result(L, mlb_pulse_set_mac(pulse, index, mac), "pulse: setting the MAC", index);
+}
+
+/* pulse:set_own_macs(macs) -> true | nil, message, code: the MACs of all our nodes; what they claim is no conflict. */
+static int pulse_set_own_macs(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	uint8_t (*macs)[MLB_MAC_SIZE];
+	lua_Integer count;
+	int result;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	count = luaL_len(L, 2);
+	macs = lua_newuserdatauv(L, (size_t)count * sizeof(*macs), 0);
+	for (lua_Integer i = 0; i < count; i++) {
+		lua_geti(L, 2, i + 1);
+		mlb_check_mac(L, lua_gettop(L), macs[i]);
+		lua_pop(L, 1);
+	}
+	result = mlb_pulse_set_own_macs(pulse, macs, (size_t)count);
+	if (result < 0)
+		return mlb_push_error(L, result, "pulse: %d MACs", (int)count);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int change_use(lua_State *L, uint32_t use, bool is_added)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 3);
+	struct in6_addr address;
+	int result;
+
+	check_address(L, 2, &address);
+	result = is_added ? mlb_pulse_add_use(pulse, &address, index, use) :
+			    mlb_pulse_remove_use(pulse, &address, index, use);
+	if (result < 0)
+		return mlb_push_error(L, result, "pulse: %s on interface %u", lua_tostring(L, 2), index);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* pulse:hold(address, index) -> true | nil, message, code: answer for the address on that interface, from publish() on. The
+ * solicited-node group of an IPv6 address is joined at once, or when the interface is attached. */
+static int pulse_hold(lua_State *L)
+{
+	return change_use(L, MLB_PULSE_HELD, true);
+}
+
+/* pulse:drop(address, index) -> true | nil, message, code: answer no longer, from publish() on. */
+static int pulse_drop(lua_State *L)
+{
+	return change_use(L, MLB_PULSE_HELD, false);
+}
+
+/* pulse:probe_for(address, index) -> true | nil, message, code: report who claims the address, from publish() on. */
+static int pulse_probe_for(lua_State *L)
+{
+	return change_use(L, MLB_PULSE_PROBED, true);
+}
+
+/* pulse:probe_done(address, index) -> true | nil, message, code: undoes probe_for, from publish() on. */
+static int pulse_probe_done(lua_State *L)
+{
+	return change_use(L, MLB_PULSE_PROBED, false);
+}
+
+/* pulse:publish() -> true | nil, message, code: hand the thread what hold, drop, probe_for and probe_done made of the table;
+ * attach, detach, set_mac and set_own_macs publish as well. */
+static int pulse_publish(lua_State *L)
+{
+	int result = mlb_pulse_publish(check_pulse(L));
+
+	if (result < 0)
+		return mlb_push_error(L, result, "pulse: publishing");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* pulse:alive(): the loop runs. To be called at least every second; after `silence` without it the thread goes mute. */
+static int pulse_alive(lua_State *L)
+{
+	mlb_pulse_alive(check_pulse(L));
+	return 0;
+}
+
+/* pulse:acknowledge(): the last mute event has been dealt with: what is no longer ours was dropped and published. Until
+ * then the thread answers nothing. */
+static int pulse_acknowledge(lua_State *L)
+{
+	mlb_pulse_acknowledge(check_pulse(L));
+	return 0;
+}
+
+/* pulse:stats() -> {requests, answered, unsent, conflicts, events_lost, events_merged, frames, frames_bad, throttled, muted,
+ * addresses, interfaces}: counts since start (core/pulse.h), `muted` = "gap", "loop" or false, and the table's size. */
+static int pulse_stats(lua_State *L)
+{
+	static const char *const names[MLB_PULSE_COUNTERS] = {
+		[MLB_PULSE_COUNT_REQUESTS] = "requests",
+		[MLB_PULSE_COUNT_ANSWERED] = "answered",
+		[MLB_PULSE_COUNT_UNSENT] = "unsent",
+		[MLB_PULSE_COUNT_CONFLICTS] = "conflicts",
+		[MLB_PULSE_COUNT_EVENTS_LOST] = "events_lost",
+		[MLB_PULSE_COUNT_EVENTS_MERGED] = "events_merged",
+		[MLB_PULSE_COUNT_FRAMES] = "frames",
+		[MLB_PULSE_COUNT_FRAMES_BAD] = "frames_bad",
+		[MLB_PULSE_COUNT_THROTTLED] = "throttled",
+	};
+	struct mlb_pulse_stats stats;
+
+	mlb_pulse_read_stats(check_pulse(L), &stats);
+	lua_createtable(L, 0, MLB_PULSE_COUNTERS + 3);
+	for (int i = 0; i < MLB_PULSE_COUNTERS; i++) {
+		lua_pushinteger(L, (lua_Integer)stats.counts[i]);
+		lua_setfield(L, -2, names[i]);
+	}
+	if (stats.mute_reason == MLB_PULSE_HEARD)
+		lua_pushboolean(L, 0);
+	else
+		lua_pushstring(L, stats.mute_reason == MLB_PULSE_GAP ? "gap" : "loop");
+	lua_setfield(L, -2, "muted");
+	lua_pushinteger(L, (lua_Integer)stats.entries);
+	lua_setfield(L, -2, "addresses");
+	lua_pushinteger(L, (lua_Integer)stats.links);
+	lua_setfield(L, -2, "interfaces");
+	return 1;
+}
+
+static const luaL_Reg functions[] = {
+	{ "start", pulse_start },
+	{ NULL, NULL },
+};
+
+static const luaL_Reg methods[] = {
+	{ "acknowledge", pulse_acknowledge },
+	{ "alive", pulse_alive },
+	{ "attach", pulse_attach },
+	{ "close", pulse_close },
+	{ "detach", pulse_detach },
+	{ "drop", pulse_drop },
+	{ "hold", pulse_hold },
+	{ "probe_done", pulse_probe_done },
+	{ "probe_for", pulse_probe_for },
+	{ "publish", pulse_publish },
+	{ "set_mac", pulse_set_mac },
+	{ "set_own_macs", pulse_set_own_macs },
+	{ "stats", pulse_stats },
+	{ NULL, NULL },
+};
+
+static const luaL_Reg metamethods[] = {
+	{ "__close", pulse_close },
+	{ "__gc", pulse_close },
+	{ NULL, NULL },
+};
+
+int luaopen_moonlb_core_pulse(lua_State *L);
+
+int luaopen_moonlb_core_pulse(lua_State *L)
+{
+	mlb_new_class(L, PULSE_MT, methods, metamethods);
+	luaL_newlib(L, functions);
+	return 1;
+}

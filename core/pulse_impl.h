@@ -1,0 +1,86 @@
+/* What the two halves of pulse share: core/pulse.c runs on the loop, core/pulse_thread.c is the thread. Each field says
+ * who writes it; what both touch is atomic. */
+#ifndef MLB_PULSE_IMPL_H
+#define MLB_PULSE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pulse.h"
+#include "pulse_table.h"
+
+#define MLB_PULSE_RING 256	/* events, a power of two */
+#define MLB_PULSE_CLAIMS 64	/* conflicts reported a tick */
+#define MLB_PULSE_BATCH 32	/* frames a system call */
+#define MLB_PULSE_FRAME 2048	/* bytes of a frame that are read; a longer one is bad */
+
+enum mlb_pulse_source {	/* upper half of the epoll data; the lower is the interface index */
+	MLB_PULSE_TICK,
+	MLB_PULSE_COMMAND,
+	MLB_PULSE_ARP,
+	MLB_PULSE_ND,
+};
+
+/* The sockets of an attached interface. The loop opens and closes them; the thread owns the rest. */
+struct mlb_pulse_sockets {
+	int arp_fd, nd_fd;
+	uint32_t budget;	/* frames it may still read in this tick */
+	bool is_paused;		/* the budget is used up: not polled until the next tick */
+	int last_error;		/* reported already; 0 after a frame came */
+};
+
+/* One producer, the thread; one consumer, the loop. */
+struct mlb_pulse_ring {
+	struct mlb_pulse_event events[MLB_PULSE_RING];
+	_Atomic uint32_t head;	/* next to take: the loop's */
+	_Atomic uint32_t tail;	/* next to fill: the thread's */
+};
+
+/* The thread's own; big, so it is not on its stack. */
+struct mlb_pulse_scratch {
+	uint8_t frames[MLB_PULSE_BATCH][MLB_PULSE_FRAME];
+	struct mlb_frame answers[MLB_PULSE_BATCH];
+	struct mlb_pulse_event claims[MLB_PULSE_CLAIMS];	/* reported in this tick */
+	uint32_t nclaims;
+	int64_t looked_at_ms;	/* CLOCK_BOOTTIME of the last look */
+	bool must_drain;	/* what queued up while the thread was not run is stale */
+};
+
+struct mlb_pulse {
+	struct mlb_pulse_options options;	/* constant */
+	int epoll_fd, tick_fd, command_fd;	/* constant */
+	pthread_t thread;
+	bool has_thread;
+
+	/* Both sides. */
+	_Atomic(struct mlb_pulse_table *) published;	/* the loop's; never NULL while the thread runs */
+	_Atomic(struct mlb_pulse_table *) in_use;	/* the thread's: it may read this one; NULL between wake-ups */
+	atomic_bool must_stop;
+	_Atomic int64_t alive_at_ms;			/* the loop's */
+	_Atomic uint32_t mute_state;			/* the thread's: number of the change << 2 | enum mlb_pulse_mute_reason */
+	_Atomic uint32_t acknowledged;			/* the loop's: the mute_state it has dealt with */
+	_Atomic uint64_t counts[MLB_PULSE_COUNTERS];	/* the thread's */
+	struct mlb_pulse_ring ring;
+
+	struct mlb_pulse_scratch scratch;
+
+	/* The loop's alone. */
+	struct mlb_pulse_table draft;
+	struct mlb_groups *groups;
+	struct mlb_pulse_retired *retired;
+	uint32_t seen_mute_state;
+};
+
+/* Milliseconds of CLOCK_BOOTTIME: goes on while the machine sleeps. */
+int64_t mlb_pulse_now_ms(void);
+
+/* Put an event in; false when the ring is full. */
+bool mlb_pulse_ring_put(struct mlb_pulse_ring *ring, const struct mlb_pulse_event *event);
+bool mlb_pulse_ring_take(struct mlb_pulse_ring *ring, struct mlb_pulse_event *ret_event);
+
+/* The thread's main function; `argument` is the struct mlb_pulse. */
+void *mlb_pulse_run(void *argument);
+
+#endif
