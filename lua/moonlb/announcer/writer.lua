@@ -19,7 +19,8 @@ writer.in_status = status.addresses
 
 --- @tparam Announcer owner  moonlb.announcer: its Services, VIPs, groups and placement are read, never changed
 function writer.new(owner)
-  return setmetatable({ owner = owner, status = status.new(owner.node, runtime.walltime), quarantine = {}, unserved = {} }, Writer)
+  return setmetatable({ owner = owner, status = status.new(owner.node, runtime.walltime),
+    quarantine = {}, unserved = {} }, Writer)
 end
 
 --- A VIP changed: a stranger's claim begins, goes on, or is over.
