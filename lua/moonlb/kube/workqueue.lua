@@ -10,29 +10,49 @@ local workqueue = {}
 local Queue = { __name = "moonlb.kube.workqueue" }
 Queue.__index = Queue
 
---- @tparam table options
+-- A worker gives the loop a turn after so many seconds of keys that did not wait.
+local TURN = 0.005
+
+--- An empty queue.
+-- @tparam table options
 --   `reconcile(key)` runs in a task; returns true, or nil, message (or raises): then the key comes again after a pause;
 --   `workers` how many at once (16), `name` for the log, `base` (0.005) and `cap` (60) seconds of the pause, `random`
---   and `now` (seconds) for tests
+--   in [0, 1) and `clock` (seconds) for tests
 -- @treturn Queue
 function workqueue.new(options)
   return setmetatable({
-    reconcile = options.reconcile, workers = options.workers or 16, name = options.name or "queue",
+    reconcile = assert(options.reconcile), workers = options.workers or 16, name = options.name or "queue",
     base = options.base or 0.005, cap = options.cap or 60,
-    random = options.random or math.random, now = options.now or runtime.boottime,
-    ready = {}, first = 1, last = 0, -- keys in order of arrival
-    waiting = {}, -- key -> time at which it was added, while in `ready`
+    random = options.random or math.random, clock = options.clock or runtime.boottime,
+    lanes = { { first = 1, last = 0 }, { first = 1, last = 0 } }, -- keys in order of arrival; urgent ones, the others
+    waiting = {}, -- key -> time at which it was added, while in a lane
     running = {}, -- key -> true
-    again = {}, -- keys added while they ran
+    again = {}, -- keys added while they ran -> whether urgent
     timers = {}, -- key -> {timer, at}
     failures = {}, -- key -> count
     active = 0, done = 0, failed = 0, latency_sum = 0,
   }, Queue)
 end
 
+local function length(lane) return lane.last - lane.first + 1 end
+
 --- Keys that wait to be reconciled now (not those in a pause).
+-- @treturn number
 function Queue:depth()
-  return self.last - self.first + 1
+  return length(self.lanes[1]) + length(self.lanes[2])
+end
+
+local function push(lane, key)
+  lane.last = lane.last + 1
+  lane[lane.last] = key
+end
+
+local function pop(self)
+  local lane = length(self.lanes[1]) > 0 and self.lanes[1] or self.lanes[2]
+  local key = lane[lane.first]
+  lane[lane.first] = nil
+  lane.first = lane.first + 1
+  return key
 end
 
 local function drop_timer(self, key)
@@ -48,6 +68,7 @@ local function pause_after(self, failures)
   return pause * (0.5 + self.random() / 2)
 end
 
+-- What became of a key: a failed one comes again after its pause, unless it was added meanwhile.
 local function settle(self, key, ok, result, message)
   self.done = self.done + 1
   if ok and result then
@@ -55,35 +76,45 @@ local function settle(self, key, ok, result, message)
   else
     self.failed = self.failed + 1
     self.failures[key] = (self.failures[key] or 0) + 1
-    local why = ok and message or result
     local pause = pause_after(self, self.failures[key])
-    log.debug("reconcile failed", { queue = self.name, key = key, error = why or "no reason", retry_in = pause })
-    if not ok then log.error("reconcile raised", { queue = self.name, key = key, error = why }) end
-    if not self.again[key] then self:add_after(key, pause) end
+    log[ok and "debug" or "error"](ok and "reconcile failed" or "reconcile raised", { queue = self.name, key = key,
+      error = ok and message or result, retry_in = ("%.3f"):format(pause) })
+    if self.again[key] == nil then self:add_after(key, pause) end
   end
-  if self.again[key] then
+  if self.again[key] ~= nil then
+    local is_urgent = self.again[key]
     self.again[key] = nil
-    self:add(key)
+    self:add(key, is_urgent)
   end
 end
 
+local function run_next(self)
+  local key = pop(self)
+  self.latency_sum = self.latency_sum + self.clock() - self.waiting[key]
+  self.waiting[key] = nil
+  self.running[key] = true
+  local ok, result, message = xpcall(self.reconcile, debug.traceback, key)
+  self.running[key] = nil
+  if not self.is_stopped then settle(self, key, ok, result, message) end
+end
+
 local function work(self)
-  while not self.is_stopped and self.first <= self.last do
-    local key = self.ready[self.first]
-    self.ready[self.first] = nil
-    self.first = self.first + 1
-    self.latency_sum = self.latency_sum + self.now() - self.waiting[key]
-    self.waiting[key] = nil
-    self.running[key] = true
-    local ok, result, message = xpcall(self.reconcile, debug.traceback, key)
-    self.running[key] = nil
-    if not self.is_stopped then settle(self, key, ok, result, message) end
+  local began = self.clock()
+  while not self.is_stopped and self:depth() > 0 do
+    run_next(self)
+    if self.clock() - began > TURN then
+      async.sleep(0)
+      began = self.clock()
+    end
   end
   self.active = self.active - 1
 end
 
+-- Workers end when nothing waits, so each that lives is busy: every waiting key may have one of its own.
 local function start_workers(self)
-  while self.active < self.workers and self.active < self:depth() do
+  local wanted = math.min(self.workers - self.active, self:depth())
+  for _ = 1, wanted do
+    if self:depth() == 0 then return end
     self.active = self.active + 1
     async.run(work, self)
   end
@@ -91,21 +122,20 @@ end
 
 --- Reconcile the key soon; a pause that it was in ends.
 -- @tparam string key
-function Queue:add(key)
+-- @tparam[opt] boolean is_urgent  before all that are not; a key that waits already keeps its place
+function Queue:add(key, is_urgent)
   if self.is_stopped then return end
   drop_timer(self, key)
   if self.running[key] then
-    self.again[key] = true
+    self.again[key] = is_urgent or self.again[key] or false
   elseif not self.waiting[key] then
-    self.last = self.last + 1
-    self.ready[self.last] = key
-    self.waiting[key] = self.now()
-    if not self.starting then
-      self.starting = async.timer(0, function()
-        self.starting = nil
-        start_workers(self)
-      end)
-    end
+    push(self.lanes[is_urgent and 1 or 2], key)
+    self.waiting[key] = self.clock()
+    -- In a turn of its own: what one event of the loop brings is in the lanes before the first key is taken.
+    self.starting = self.starting or async.timer(0, function()
+      self.starting = nil
+      start_workers(self)
+    end)
   end
 end
 
@@ -114,12 +144,15 @@ end
 -- @tparam number seconds
 function Queue:add_after(key, seconds)
   if self.is_stopped or self.waiting[key] then return end
-  local at = self.now() + seconds
+  local at = self.clock() + seconds
   if self.timers[key] then
     if self.timers[key].at <= at then return end
     drop_timer(self, key)
   end
-  self.timers[key] = { at = at, timer = async.timer(seconds, function() self:add(key) end) }
+  self.timers[key] = { at = at, timer = async.timer(seconds, function()
+    self.timers[key] = nil
+    self:add(key)
+  end) }
 end
 
 --- Forget the key's failures and its pause.
@@ -135,7 +168,8 @@ function Queue:stop()
   for key in pairs(self.timers) do drop_timer(self, key) end
 end
 
---- Counts for metrics: `{depth, active, done, failed, latency_sum}`.
+--- Counts for metrics.
+-- @treturn table  `{depth, active, done, failed, latency_sum}`; seconds
 function Queue:stats()
   return { depth = self:depth(), active = self.active, done = self.done, failed = self.failed,
     latency_sum = self.latency_sum }
