@@ -13,3 +13,5 @@ files["policies"] = {
     },
   },
 }
+-- The stock policy defines the rules that the others list.
+files["policies/default.lua"] = { globals = { rule = { other_fields = true, read_only = false } } }

@@ -35,7 +35,7 @@ LIBRARY_FILES = $(LUA_SHARE)/argparse.lua $(wildcard $(LUA_SHARE)/lyaml/*.lua)
 EMBEDDED = $(foreach f,$(LUA_FILES),$(f:lua/%=%)=$(f)) $(foreach f,$(POLICY_FILES),$(f)=$(f)) \
 	$(foreach f,$(LIBRARY_FILES),$(f:$(LUA_SHARE)/%=%)=$(f))
 
-.PHONY: all deps demo test check conformance fuzz clean help
+.PHONY: all deps demo test check conformance fuzz bench clean help
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/moonlb ## build build/moonlb
@@ -106,6 +106,11 @@ build/fuzz/%: spec/fuzz/%.c build/fuzz/core.a
 fuzz: deps ## libFuzzer on every parser, FUZZ_SECONDS each (default 10)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_TARGETS)
 	$(Q)spec/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+BENCHES ?= $(sort $(wildcard spec/bench/*.lua))
+bench: deps ## measure what section 8 of the design promises (BENCHES=spec/bench/x.lua: some of it)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb-spec
+	$(Q)for bench in $(BENCHES); do echo "== $$bench"; $(BUILD)/moonlb-spec --script $$bench || exit 1; done
 
 clean: ## remove what was built
 	rm -rf build

@@ -1,5 +1,6 @@
 /* The spec runner: moonlb's runtime, with busted as its main program. Specs `require` the core's modules as the
- * controller does. Unlike the daemon it also loads Debian's Lua packages (busted and what it needs). */
+ * controller does. Unlike the daemon it also loads Debian's Lua packages (busted and what it needs).
+ * `--script FILE [ARGUMENT]...` runs a Lua file instead of busted: the benches of spec/bench. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +26,9 @@ static const char prelude[] =
 	"package.preload['spec.runner.main'] = function()\n"
 	"  return { main = function(argv)\n"
 	"    _G.arg = argv\n"
+	"    if argv[1] == '--script' then\n"
+	"      return assert(loadfile(argv[2]))(table.unpack(argv, 3)) or 0\n"
+	"    end\n"
 	"    os.exit = function(code) error({ exit = code == true and 0 or code or 0 }) end\n"
 	"    local ok, err = pcall(require('busted.runner'), { standalone = false })\n"
 	"    if type(err) == 'table' and err.exit then return err.exit end\n"

@@ -1,0 +1,225 @@
+--- The policy host: asks the policy that is in charge, checks what it decided, and falls back when it fails.
+--
+-- A policy may be wrong, never unsafe. Whatever a back end says is judged here by the controller's own tables: real
+-- unicast addresses,
+-- of families that fit, not excluded, held by nobody else unless both may share.
+-- @module moonlb.policy.host
+local address = require("moonlb.core.address")
+local family = require("moonlb.allocator.family")
+local fields = require("moonlb.allocator.fields")
+local runtime = require("moonlb.core.runtime")
+local trusted = require("moonlb.policy.trusted")
+
+local host = {}
+
+local Host = { __name = "moonlb.policy.host" }
+Host.__index = Host
+
+local STOCK = "default"
+local MAX_ADDRESSES = 32
+-- A policy that failed this often in a row is benched: not asked for BENCH seconds, then twice as long, at most
+-- MAX_BENCH.
+local FAILURES, BENCH, MAX_BENCH = 5, 10, 600
+
+--- @tparam table options  `now`: seconds of a clock that never jumps; `fallback`: `"default"` (the stock policy
+-- decides where one failed)
+-- or `"pending"`; `stock`: text of the stock policy, else the binary's
+-- @treturn Host  in which the stock policy is loaded
+function host.new(options)
+  local self = setmetatable({ now = options.now or os.time, fallback = options.fallback or STOCK, backends = {},
+    trusted = trusted.new(), policies = {}, bench = {} }, Host)
+  local text = options.stock or assert(runtime.source("policies/default.lua"), "the stock policy is not in the binary")
+  assert(self:load(STOCK, text, "policies/default.lua"))
+  return self
+end
+
+--- Load a policy, or put a new text in its place. The old one stays when the new one is bad.
+-- @tparam string name  by which the ConfigMap's keys `policy` and `policy-<namespace>` choose it
+-- @tparam string text  Lua source
+-- @tparam string file  for messages
+-- @tparam[opt] table backend  where it runs; in this process when absent (for what is part of the binary)
+-- @treturn table|nil  what the back end says of it (`tests`, `rules`); or nil and what is wrong
+function Host:load(name, text, file, backend)
+  backend = backend or self.trusted
+  local loaded, message = backend:load(name, text, file)
+  if not loaded then return nil, message end
+  self.policies[name] = { backend = backend, file = file, tests = loaded.tests, rules = loaded.rules }
+  self.bench[name] = nil
+  return loaded
+end
+
+--- Forget a policy that is no longer there.
+function Host:forget(name)
+  local policy = self.policies[name]
+  if policy then policy.backend:forget(name) end
+  self.policies[name], self.bench[name] = nil, nil
+end
+
+--- A loaded policy: `{file=, tests=, rules=}`; nil when there is none of that name.
+function Host:policy(name)
+  return self.policies[name]
+end
+
+--- Tell the back ends that keep a replica what changed: `operation` is a method of `moonlb.allocator.state`.
+function Host:feed(operation, ...)
+  local told = {}
+  for _, policy in pairs(self.policies) do
+    if policy.backend.feed and not told[policy.backend] then
+      told[policy.backend] = true
+      policy.backend:feed(operation, ...)
+    end
+  end
+end
+
+local function is_benched(self, name)
+  local bench = self.bench[name]
+  return bench ~= nil and bench.ends ~= nil and self.now() < bench.ends
+end
+
+local function count_failure(self, name)
+  local bench = self.bench[name] or { failures = 0, seconds = BENCH }
+  self.bench[name] = bench
+  bench.failures = bench.failures + 1
+  if bench.failures < FAILURES or name == STOCK then return end
+  bench.ends = self.now() + bench.seconds
+  bench.failures, bench.seconds = FAILURES - 1, math.min(bench.seconds * 2, MAX_BENCH)
+end
+
+--- Seconds for which a policy is not asked, because it failed again and again; nil when it is asked.
+function Host:benched(name)
+  return is_benched(self, name) and self.bench[name].ends - self.now() or nil
+end
+
+-- The addresses of an outcome, each looked at as if an enemy had written it; nil and why not.
+local function canonical_addresses(outcome)
+  local list, seen = {}, nil
+  if type(outcome.addresses) ~= "table" then return nil, "a decision without addresses" end
+  for i = 1, math.min(rawlen(outcome.addresses), MAX_ADDRESSES + 1) do
+    local text = outcome.addresses[i]
+    if type(text) ~= "string" then return nil, ("an address that is a %s"):format(type(text)) end
+    local item, message = address.canonical(text)
+    if not item then return nil, message end
+    if i > 1 then
+      seen = seen or { [list[1]] = true }
+      if seen[item] then return nil, item .. " is there twice" end
+      seen[item] = true
+    end
+    list[i] = item
+  end
+  if #list == 0 then return nil, "a decision without addresses" end
+  if #list > MAX_ADDRESSES then return nil, ("more than %d addresses"):format(MAX_ADDRESSES) end
+  return list
+end
+
+local function check_addresses(state, record, outcome)
+  local list, fault = canonical_addresses(outcome)
+  if not list then return nil, fault end
+  for _, item in ipairs(list) do
+    local ok, why = state:usable(record, item)
+    if not ok then return nil, why end
+    if outcome.kind == "share" and not state:is_shared(record, { item }) then
+      return nil, "nobody holds " .. item .. ", so it cannot be shared"
+    end
+  end
+  local fits, misfit = family.fits(record.wanted, list)
+  if not fits then return nil, misfit end
+  return list
+end
+
+local function check_dhcp(record)
+  if record.wanted.mode == "one" and record.wanted.order[1] == 6 then
+    return nil, "DHCP gives IPv4 addresses, but the Service is IPv6 only"
+  end
+  if record.wanted.mode == "require" then
+    return nil, "DHCP gives IPv4 addresses, but the Service is RequireDualStack"
+  end
+  return { fields.DHCP }
+end
+
+local function where(outcome)
+  if not outcome.file then return nil end
+  return outcome.line and outcome.file .. ":" .. outcome.line or outcome.file
+end
+
+local function fault(name, outcome, reason)
+  return { policy = name, rule = outcome.rule, where = where(outcome), reason = reason }
+end
+
+-- Judge an outcome: {kind=assign|dhcp|refuse|pass|error, addresses=, reason=, fault=}.
+local function judge(state, record, name, outcome)
+  local kind = outcome.kind
+  if kind == "error" then return "error", nil, fault(name, outcome, outcome.reason) end
+  if kind == "refuse" or kind == "pass" then return kind end
+  local list, why
+  if kind == "dhcp" then
+    list, why = check_dhcp(record)
+  elseif kind == "use" or kind == "share" then
+    list, why = check_addresses(state, record, outcome)
+  else
+    return "error", nil, fault(name, outcome, "an outcome of no known kind")
+  end
+  if list then return kind == "dhcp" and "dhcp" or "assign", list end
+  return "rejected", nil, fault(name, outcome, why)
+end
+
+-- An outcome becomes what the engine gets to see.
+local function conclude(name, outcome, verdict, addresses, failure)
+  outcome.verdict, outcome.addresses, outcome.failure, outcome.policy = verdict, addresses, failure, name
+  if failure then outcome.reason = failure.reason end
+  return outcome
+end
+
+-- Ask one policy. The DHCP of a user's own wish that does not fit is refused, not the policy's failure.
+local function ask(self, name, request, record, state)
+  local policy = self.policies[name]
+  local outcome = policy.backend:decide(name, request, state)
+  local verdict, addresses, failure = judge(state, record, name, outcome)
+  if verdict == "error" or (verdict == "rejected" and name ~= STOCK) then
+    count_failure(self, name)
+  else
+    self.bench[name] = nil
+  end
+  if verdict == "rejected" and name == STOCK then
+    local result = conclude(name, outcome, "refuse", nil, nil)
+    result.reason = failure.reason
+    return result
+  end
+  return conclude(name, outcome, verdict, addresses, failure)
+end
+
+local function fall_back(self, failed, request, record, state)
+  if self.fallback ~= STOCK or failed.policy == STOCK then
+    return conclude(failed.policy, { trace = failed.trace }, "refuse", nil, failed)
+  end
+  local result = ask(self, STOCK, request, record, state)
+  result.failure = failed
+  return result
+end
+
+--- Decide one Service.
+-- @tparam string name  of the policy
+-- @tparam table request  see `trusted.decide`
+-- @tparam State state
+-- @treturn table  `verdict`: assign, dhcp, refuse (a rule refused), rejected (the check did), pass (no rule
+-- decided); `addresses`;
+-- `policy` and `rule` that decided; `reason`; `trace`; `exhausted`; `hostname`; `failure`: `{policy=, rule=, where=,
+-- reason=}` when the policy
+-- asked first failed
+function Host:decide(name, request, state)
+  local record = state.services[request.key]
+  local policy = self.policies[name]
+  if not policy then
+    return fall_back(self, { policy = name, trace = {}, reason = "there is no policy of that name" },
+      request, record, state)
+  end
+  if is_benched(self, name) then
+    return fall_back(self, { policy = name, where = policy.file, trace = {},
+      reason = "it failed again and again and is not asked for a while" }, request, record, state)
+  end
+  local result = ask(self, name, request, record, state)
+  if result.verdict ~= "error" then return result end
+  result.failure.trace = result.trace
+  return fall_back(self, result.failure, request, record, state)
+end
+
+return host

@@ -1,0 +1,157 @@
+--- The back end for policies that are part of the binary: they run in the controller's process.
+--
+-- A back end offers `load(name, text, file)`, `forget(name)`, `has(name)` and `decide(name, request, state) ->
+-- outcome`, and may offer
+-- `decide_batch(name, requests, state) -> outcomes` and `feed(operation, ...)` (the worker keeps a replica of the
+-- state that way).
+-- Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary.
+-- @module moonlb.policy.trusted
+local api = require("moonlb.policy.api")
+local decision = require("moonlb.policy.decision")
+local environment = require("moonlb.policy.environment")
+
+local trusted = {}
+
+local Trusted = { __name = "moonlb.policy.trusted" }
+Trusted.__index = Trusted
+
+local MAX_RULES, MAX_TEXT = 64, 1024 * 1024
+local MAX_PASSES = 1024
+
+--- @treturn Trusted
+function trusted.new()
+  return setmetatable({ api = api.new(), policies = {}, rules = {}, rule_names = {}, passes = {}, pass_count = 0 },
+    Trusted)
+end
+
+local function is_function_list(rules)
+  if type(rules) ~= "table" or rawlen(rules) == 0 then return nil, "rules: a list of functions expected" end
+  if rawlen(rules) > MAX_RULES then return nil, ("rules: %d of them, at most %d"):format(rawlen(rules), MAX_RULES) end
+  for i = 1, rawlen(rules) do
+    if type(rawget(rules, i)) ~= "function" then
+      return nil, ("rules[%d] is a %s, not a function"):format(i, type(rawget(rules, i)))
+    end
+  end
+  return true
+end
+
+-- What is wrong with the table that a policy returned; nil when nothing is.
+local function fault_of(policy)
+  if type(policy) ~= "table" then return "a policy returns a table, not " .. type(policy) end
+  if getmetatable(policy) ~= nil then return "a policy returns a plain table" end
+  if policy.api ~= api.LEVEL then
+    return ("api = %s: this moonlb has the policy API of level %d"):format(tostring(policy.api), api.LEVEL)
+  end
+  local _, fault = is_function_list(policy.rules)
+  if fault then return fault end
+  if policy.place ~= nil and type(policy.place) ~= "function" then return "place is no function" end
+  if policy.tests ~= nil and type(policy.tests) ~= "table" then return "tests is no list" end
+  return nil
+end
+
+local function lines_of(rules)
+  local lines = {}
+  for i, rule in ipairs(rules) do lines[i] = debug.getinfo(rule, "S").linedefined end
+  return lines
+end
+
+local function names_of(self, rules)
+  local names = {}
+  for i, rule in ipairs(rules) do names[i] = self.rule_names[rule] or "rule-" .. i end
+  return names
+end
+
+--- Compile a policy and look at what it returns. The one called `default` defines `rule.*`, which every other may
+-- list.
+-- @tparam string name  under which it is chosen
+-- @tparam string text  Lua source
+-- @tparam string file  for messages
+-- @treturn table|nil  `{name=, file=, tests=, rules=names}`; or nil and what is wrong, with file and line
+function Trusted:load(name, text, file)
+  if #text > MAX_TEXT then return nil, ("%s: %d bytes, at most %d"):format(file, #text, MAX_TEXT) end
+  local is_stock = name == "default"
+  local rules = is_stock and {} or api.export(self.rules)
+  local env = environment.new(self.api:names(rules))
+  local chunk, message = load(text:gsub("^\239\187\191", ""), "@" .. file, "t", env)
+  if not chunk then return nil, message end
+  local ok, policy = pcall(chunk)
+  if not ok then return nil, type(policy) == "string" and policy or file .. ": raised a " .. type(policy) end
+  local fault = fault_of(policy)
+  if fault then return nil, file .. ": " .. fault end
+  if is_stock then
+    self.rules = rules
+    for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
+  end
+  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules), lines = lines_of(policy.rules),
+    file = file }
+  return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names }
+end
+
+--- Whether a policy is loaded.
+function Trusted:has(name)
+  return self.policies[name] ~= nil
+end
+
+--- Forget a policy.
+function Trusted:forget(name)
+  self.policies[name] = nil
+end
+
+-- What a rule's return values mean: a result for the trace, the decision's fields or nil, the reason of a pass or
+-- fault.
+local function meaning(ok, value, reason)
+  if not ok then return "error", nil, type(value) == "string" and value or "raised a " .. type(value) end
+  local fields = decision.open(value)
+  if fields then return fields.kind, fields, fields.reason end
+  if value ~= nil then return "error", nil, ("returned a %s, not a decision"):format(type(value)) end
+  return "pass", nil, type(reason) == "string" and reason or nil
+end
+
+-- A rule passes thousands of Services for the same reason: they share the trace entry.
+local function pass(self, rule, reason)
+  local of_rule = self.passes[rule]
+  local known = of_rule and of_rule[reason or ""]
+  if known then return known end
+  if self.pass_count >= MAX_PASSES then self.passes, self.pass_count = {}, 0 end
+  self.passes[rule] = self.passes[rule] or {}
+  known = { rule = rule, result = "pass", reason = reason }
+  self.passes[rule][reason or ""], self.pass_count = known, self.pass_count + 1
+  return known
+end
+
+local function outcome(self, kind, policy, i, trace, fields, reason)
+  return {
+    kind = kind, rule = policy.names[i], line = policy.lines[i], file = policy.file, trace = trace, reason = reason,
+    addresses = fields and fields.addresses, hostname = fields and fields.hostname, exhausted = self.api.exhausted,
+    log = self.api.lines,
+  }
+end
+
+--- Ask a policy about one Service.
+-- @tparam string name  of the policy
+-- @tparam table request  `key`: of the Service; `request`: the addresses its user asks for, or nil; `request_error`:
+-- what is wrong with that
+-- @tparam State state  see `moonlb.allocator.state`
+-- @treturn table  the outcome: `kind` use, share, dhcp, refuse, pass (no rule decided) or error; `addresses`,
+-- `hostname`, `reason`; `rule`,
+-- `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=, reason=}`; `exhausted`: array of
+-- `{pool=, family=, used=, size=}`; `log`: lines
+function Trusted:decide(name, request, state)
+  local policy, trace = self.policies[name], {}
+  local record = state.services[request.key]
+  self.api:begin(state, record, request)
+  local view, cluster = record.object, self.api.cluster
+  local rules, names = policy.rules, policy.names
+  for i = 1, #names do
+    local result, fields, reason = meaning(pcall(rules[i], view, cluster))
+    if result == "pass" then
+      trace[i] = pass(self, names[i], reason)
+    else
+      trace[i] = { rule = names[i], result = result, reason = reason }
+      return outcome(self, result, policy, i, trace, fields, reason)
+    end
+  end
+  return { kind = "pass", trace = trace, file = policy.file, exhausted = self.api.exhausted, log = self.api.lines }
+end
+
+return trusted
