@@ -8,7 +8,8 @@ local uv = require("luv")
 
 local ROUNDS = tonumber((...)) or 10000
 local USABLE = 65536 - 2 * 256
-local CONFIGMAP = { metadata = { namespace = "kube-system", name = "kubevip" }, data = { ["cidr-global"] = "10.0.0.0/16" } }
+local DATA = { ["cidr-global"] = "10.0.0.0/16" }
+local CONFIGMAP = { metadata = { namespace = "kube-system", name = "kubevip" }, data = DATA }
 
 local function address_at(n)
   -- The n-th usable address of 10.0.0.0/16, from 0.
