@@ -319,8 +319,8 @@ describe("errors", function()
 
   it("ECONNRESET: truncated answers", with_raw(function(peer, data, n)
     if not data then return end
-    peer.write(n == 1 and "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"items\":[" or chunked .. chunk("{\"items\":["),
-      function() peer.close() end)
+    local announced = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"items\":["
+    peer.write(n == 1 and announced or chunked .. chunk("{\"items\":["), function() peer.close() end)
   end, function(client)
     assert.equal("ECONNRESET", select(2, get(client, "/1")).code)
     assert.equal("ECONNRESET", select(2, get(client, "/2")).code)
