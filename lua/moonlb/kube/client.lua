@@ -86,12 +86,13 @@ end
 -- @tparam string path  with query
 -- @tparam[opt] string body  JSON
 -- @tparam[opt] string content_type
+-- @tparam[opt] boolean keep_managed  leave metadata.managedFields in the answer
 -- @treturn table  the object; or nil, message, reason, status
-function Client:request(method, path, body, content_type)
+function Client:request(method, path, body, content_type, keep_managed)
   for try = 1, TRIES do
     local response, message, code = async.call(self.core, "request", {
       method = method, path = path, body = body, content_type = content_type, accept = "application/json",
-      timeout = self.timeout, priority = self.priority,
+      timeout = self.timeout, priority = self.priority, keep_managed = keep_managed,
     })
     if not response then return nil, message, code end
     local pause = pause_of(response, try)
@@ -102,9 +103,9 @@ function Client:request(method, path, body, content_type)
   end
 end
 
---- Read one object.
-function Client:get(path)
-  return self:request("GET", path)
+--- Read one object; `options.keep_managed` leaves metadata.managedFields in it.
+function Client:get(path, options)
+  return self:request("GET", path, nil, nil, options and options.keep_managed)
 end
 
 --- Create an object in the collection `path`.

@@ -107,6 +107,30 @@ local function saw(self, resource_version)
   end
 end
 
+-- List everything; what was known and is not in the list any more is gone, unless it is newer than the list. Beside
+-- a watch, the watch goes on from where it was.
+local function list(self, is_beside_watch)
+  local seen = {}
+  local resource_version, message, reason = self.client:list(self.path, self.selectors, function(items)
+    for _, object in ipairs(items) do
+      if is_object(object) then
+        seen[informer.key(object)] = true
+        upsert(self, object)
+      end
+    end
+  end)
+  if not resource_version then return nil, message, reason end
+  local gone = {}
+  for key, object in pairs(self.store) do
+    if not seen[key] and not version.older(resource_version, object.metadata.resourceVersion) then
+      gone[#gone + 1] = key
+    end
+  end
+  for _, key in ipairs(gone) do remove(self, key) end
+  if not is_beside_watch then saw(self, resource_version) end
+  return true
+end
+
 --- What our own write returned: the store has it at once, and the watch must show it within 30 s.
 -- @tparam table object  as the API returned it
 function Informer:absorb(object)
@@ -125,32 +149,15 @@ function Informer:absorb(object)
   end
 end
 
+--- List anew while following: after it the store is at least as new as this moment. In a task.
+-- @treturn boolean  true; or nil, message, reason
+function Informer:refresh()
+  return list(self, true)
+end
+
 --- The object is gone, as an answer 404 to our own request said.
 function Informer:forget(key)
   remove(self, key)
-end
-
--- List everything; what was known and is not in the list any more is gone, unless it is newer than the list.
-local function list(self)
-  local seen = {}
-  local resource_version, message, reason = self.client:list(self.path, self.selectors, function(items)
-    for _, object in ipairs(items) do
-      if is_object(object) then
-        seen[informer.key(object)] = true
-        upsert(self, object)
-      end
-    end
-  end)
-  if not resource_version then return nil, message, reason end
-  local gone = {}
-  for key, object in pairs(self.store) do
-    if not seen[key] and not version.older(resource_version, object.metadata.resourceVersion) then
-      gone[#gone + 1] = key
-    end
-  end
-  for _, key in ipairs(gone) do remove(self, key) end
-  saw(self, resource_version)
-  return true
 end
 
 local function on_event(self, type, object)

@@ -1,0 +1,212 @@
+--- Every setting of the daemon in one table: flag, environment names (ours and kube-vip's), type, default, help.
+-- The parser, the reading of the environment, `--help` and the warnings are all made from it. Flags win over the
+-- environment, our names over kube-vip's.
+-- @module moonlb.cli.settings
+local settings = {}
+
+-- Types: text to value, or nil and what would be right. ----------------------------------------------------------
+
+local TRUE = { ["true"] = true, ["1"] = true, yes = true, on = true, t = true }
+local FALSE = { ["false"] = true, ["0"] = true, no = true, off = true, f = true }
+
+local types = {}
+
+function types.text(text) return text end
+
+function types.boolean(text)
+  local word = text:lower()
+  if TRUE[word] then return true end
+  if FALSE[word] then return false end
+  return nil, "true or false"
+end
+
+function types.port(text)
+  local port = math.tointeger(tonumber(text:match("^:?(%d+)$")))
+  if port and port <= 65535 then return port end
+  return nil, "a port from 0 to 65535 (0: none)"
+end
+
+-- kube-vip gives milliseconds and seconds as bare numbers.
+function types.milliseconds(text)
+  local number = tonumber(text:match("^%d+$"))
+  if number then return number / 1000 end
+  return nil, "a number of milliseconds"
+end
+
+function types.count(text)
+  local number = math.tointeger(tonumber(text:match("^%d+$")))
+  if number then return number end
+  return nil, "a whole number"
+end
+
+-- kube-vip's log levels: numbers from 0 (info) up.
+function types.level(text)
+  local word = text:lower()
+  if word == "debug" or word == "info" or word == "warn" or word == "error" then return word end
+  if word == "4" or word == "5" or word == "-4" then return "debug" end
+  if word:find("^[0-3]$") then return "info" end
+  return nil, "debug, info, warn or error"
+end
+
+local function choice(...)
+  local words = { ... }
+  return function(text)
+    for _, word in ipairs(words) do
+      if text == word then return word end
+    end
+    return nil, table.concat(words, ", ", 1, #words - 1) .. " or " .. words[#words]
+  end
+end
+
+-- The table -------------------------------------------------------------------------------------------------------
+
+local function setting(group, key, kind, default, environment, help)
+  local flag = "--" .. key:gsub("_", "-")
+  return { group = group, key = key, flag = flag, parse = types[kind] or kind, is_switch = kind == "boolean",
+    default = default, environment = environment, help = help }
+end
+
+--- In the order of `--help`.
+settings.list = {
+  setting("What runs", "allocate", "boolean", nil, { "MOONLB_ALLOCATE" },
+    "give addresses to Services (default: both halves; naming one turns the other off)"),
+  setting("What runs", "announce", "boolean", nil, { "MOONLB_ANNOUNCE", "svc_enable" },
+    "announce the addresses of Services from this node"),
+  setting("What runs", "namespace", "text", nil, { "MOONLB_NAMESPACE", "svc_namespace" },
+    "look at the Services of this namespace alone"),
+  setting("What runs", "node_name", "text", nil, { "MOONLB_NODE_NAME", "NODE_NAME", "vip_nodename" },
+    "name of this node as the API knows it (default: the host name)"),
+
+  setting("Kubernetes", "kubeconfig", "text", nil, { "MOONLB_KUBECONFIG", "k8s_config_file" },
+    "credentials (default: the pod's, else $KUBECONFIG, else ~/.kube/config)"),
+  setting("Kubernetes", "context", "text", nil, { "MOONLB_CONTEXT" }, "context of the kubeconfig"),
+  setting("Kubernetes", "configmap", "text", "kubevip", { "MOONLB_CONFIGMAP", "KUBEVIP_CONFIG_MAP" },
+    "name of the ConfigMap with the pools"),
+  setting("Kubernetes", "configmap_namespace", "text", "kube-system",
+    { "MOONLB_CONFIGMAP_NAMESPACE", "KUBEVIP_NAMESPACE" }, "its namespace; the Lease lies there too"),
+
+  setting("Allocating", "lb_class_name", "text", nil,
+    { "MOONLB_LB_CLASS_NAME", "lb_class_name", "KUBEVIP_CUSTOM_LOADBALANCERCLASS_NAME" },
+    "loadBalancerClass that is ours (default: kube-vip.io/kube-vip-class)"),
+  setting("Allocating", "lb_class_only", "boolean", false,
+    { "MOONLB_LB_CLASS_ONLY", "lb_class_only", "KUBEVIP_ENABLE_LOADBALANCERCLASS" },
+    "leave Services without a loadBalancerClass alone"),
+  setting("Allocating", "no_spec_ip", "boolean", false, { "MOONLB_NO_SPEC_IP" },
+    "leave spec.loadBalancerIP as it is; the annotation alone says the address"),
+  setting("Allocating", "keep_ccm_finalizer", "boolean", false, { "MOONLB_KEEP_CCM_FINALIZER" },
+    "leave the finalizer service.kubernetes.io/load-balancer-cleanup to another controller"),
+
+  setting("Announcing", "interface", "text", nil, { "MOONLB_INTERFACE", "vip_interface" },
+    "interface that announces (default: that of the default route)"),
+  setting("Announcing", "services_interface", "text", nil, { "MOONLB_SERVICES_INTERFACE", "vip_servicesinterface" },
+    "the same for Services alone; wins over --interface; auto: the one whose subnet holds the address"),
+  setting("Announcing", "probe", choice("fast", "rfc5227", "off"), "fast", { "MOONLB_PROBE" },
+    "ask the LAN before an address is used: fast (150 ms), rfc5227 (its timings), off"),
+  setting("Announcing", "arp_rate", "milliseconds", nil, { "MOONLB_ARP_RATE", "vip_arpRate" },
+    "announce again each so many milliseconds (default: only when something changes)"),
+  setting("Announcing", "withdraw_without_endpoints", "boolean", false, { "MOONLB_WITHDRAW_WITHOUT_ENDPOINTS" },
+    "do not announce a Service of externalTrafficPolicy Cluster that has no ready endpoint"),
+  setting("Announcing", "state_dir", "text", "/run/moonlb", { "MOONLB_STATE_DIR" },
+    "folder for what must survive a crash: the interfaces' ARP settings as they were"),
+
+  setting("Watching moonlb", "listen", "text", "0.0.0.0", { "MOONLB_LISTEN" },
+    "address of the HTTP server for health and metrics"),
+  setting("Watching moonlb", "port", "port", 2112, { "MOONLB_PORT", "prometheus_server", "health_check_port" },
+    "its port; 0: no HTTP server"),
+  setting("Watching moonlb", "log_level", "level", "info", { "MOONLB_LOG_LEVEL", "vip_loglevel" },
+    "debug, info, warn or error"),
+  setting("Watching moonlb", "log_format", choice("text", "json"), "text", { "MOONLB_LOG_FORMAT" }, "text or json"),
+}
+
+-- kube-vip's variables that moonlb knows and does not implement: said at start, so that nobody waits for them.
+local NOT_IMPLEMENTED = {
+  "cp_enable", "bgp_enable", "bgp_routerid", "bgp_as", "bgp_peers", "enable_wireguard", "lb_enable", "vip_ddns",
+  "svc_leasename", "svc_election", "vip_leaderelection", "vip_routingtable", "enable_service_security", "egress_clean",
+  "EnableNodeLabeling", "enable_node_labeling", "enable_endpoints", "provider_config", "k8s_config_path",
+}
+
+-- Parsing ---------------------------------------------------------------------------------------------------------
+
+--- Add every setting to a subcommand's parser, by group.
+-- @param parser  argparse
+-- @tparam[opt] function wanted  `(setting) -> boolean`; all when left out
+function settings.configure(parser, wanted)
+  local groups, order = {}, {}
+  for _, it in ipairs(settings.list) do
+    if not wanted or wanted(it) then
+      local option = parser:option(it.flag, ("%s [%s]"):format(it.help, table.concat(it.environment, ", ")))
+        :target(it.key):argname("<" .. it.key:match("[^_]*$") .. ">")
+      if it.is_switch then option:args("?"):argname("<true|false>") end
+      if not groups[it.group] then
+        groups[it.group] = {}
+        order[#order + 1] = it.group
+      end
+      table.insert(groups[it.group], option)
+    end
+  end
+  for _, name in ipairs(order) do parser:group(name, table.unpack(groups[name])) end
+end
+
+-- What a flag gave, as text; nil when it was not given. A switch without a value is true.
+local function flag_text(it, arguments)
+  local given = arguments[it.key]
+  if given == nil then return nil end
+  if it.is_switch then return given[1] or "true" end
+  return given
+end
+
+local function from_environment(it, environment, warnings)
+  for _, name in ipairs(it.environment) do
+    local text = environment[name]
+    if text and text ~= "" then
+      local value, right = it.parse(text)
+      if value ~= nil then return value end
+      warnings[#warnings + 1] = ("%s=%s: %s expected; using %s"):format(name, text, right, tostring(it.default))
+    end
+  end
+  return nil
+end
+
+local function choose_halves(values)
+  if values.allocate == nil and values.announce == nil then
+    values.allocate, values.announce = true, true
+  elseif values.allocate == nil then
+    values.allocate = not values.announce
+  elseif values.announce == nil then
+    values.announce = not values.allocate
+  end
+end
+
+--- The settings in force.
+-- @tparam table arguments  argparse's result
+-- @tparam table environment  name -> text
+-- @treturn table  key -> value; or nil, message (one line: the flag, its value, what would be right)
+-- @treturn table  warnings: unreadable and unimplemented variables
+function settings.resolve(arguments, environment)
+  local values, warnings = {}, {}
+  for _, it in ipairs(settings.list) do
+    local text = flag_text(it, arguments)
+    local value, right
+    if text ~= nil then
+      value, right = it.parse(text)
+      if value == nil then return nil, ("%s %s: %s expected"):format(it.flag, text, right) end
+    else
+      value = from_environment(it, environment, warnings)
+    end
+    if value == nil then value = it.default end
+    values[it.key] = value
+  end
+  for _, name in ipairs(NOT_IMPLEMENTED) do
+    local text = environment[name]
+    if text and text ~= "" and not FALSE[text:lower()] then
+      warnings[#warnings + 1] = ("%s=%s is kube-vip's and has no effect in moonlb"):format(name, text)
+    end
+  end
+  choose_halves(values)
+  if not values.allocate and not values.announce then
+    return nil, "--allocate false --announce false: nothing is left to do; give one of them"
+  end
+  return values, warnings
+end
+
+return settings

@@ -1,0 +1,141 @@
+--- The daemon: one process with the allocator, the announcer, or both, and what they share.
+-- @module moonlb.daemon
+local announcer = require("moonlb.announcer")
+local async = require("moonlb.async")
+local connection = require("moonlb.daemon.connection")
+local controller = require("moonlb.allocator.controller")
+local events = require("moonlb.kube.events")
+local informer = require("moonlb.kube.informer")
+local log = require("moonlb.core.log")
+local projection = require("moonlb.daemon.projection")
+local runtime = require("moonlb.core.runtime")
+local server = require("moonlb.daemon.server")
+local uv = require("luv")
+
+local daemon = {}
+
+local Daemon = { __name = "moonlb.daemon" }
+Daemon.__index = Daemon
+
+local EXIT_USAGE, EXIT_FAILED = 2, 1
+local LAST_WORDS = 1 -- seconds for Events that still wait at a clean stop
+local STOP_LIMIT = 10 -- seconds for a clean stop; after it, the process ends as it is
+local ANNOUNCER_RETRY = 10 -- seconds until a node that lacked something is looked at again
+
+local function services_path(namespace)
+  return namespace and ("/api/v1/namespaces/%s/services"):format(namespace) or "/api/v1/services"
+end
+
+local function start_allocator(self)
+  self.allocator = controller.new({
+    client = self.connection.client, services = self.services, events = self.events, settings = self.settings,
+    identity = ("%s_%08x"):format(self.settings.node_name, math.random(0, 0xffffffff)),
+  })
+  self.allocator:start()
+end
+
+-- What the node needs for itself is not for Services, and changes with its network.
+local function share_excluded(self)
+  local function tell() self.allocator:set_excluded(self.announcer:excluded()) end
+  self.announcer:on_excluded(tell)
+  tell()
+end
+
+-- A node that lacks a capability now may have it later (a restart with another manifest does not come here).
+local function start_announcer(self)
+  repeat
+    local message, code
+    self.announcer, message, code = announcer.new({
+      client = self.connection.client, services = self.services, node = self.settings.node_name,
+      events = self.events, settings = self.settings,
+    })
+    if not self.announcer then
+      log.error("cannot announce", { error = message, code = code, retry_in = ANNOUNCER_RETRY })
+      self.announcer_error = message
+      if not async.sleep(ANNOUNCER_RETRY) then return end
+    end
+  until self.announcer or self.is_stopping
+  if self.is_stopping then return end
+  self.announcer_error = nil
+  if self.allocator then share_excluded(self) end
+  self.announcer:start()
+end
+
+local function start(self)
+  local ok, message = self.connection:open()
+  if not ok then
+    log.error("cannot reach the API", { error = message })
+    return self:finish(EXIT_FAILED)
+  end
+  self.events = events.new({ client = self.connection.low_priority, host = self.settings.node_name })
+  self.services = informer.new({ client = self.connection.client, log_name = "services",
+    path = services_path(self.settings.namespace), project = projection.service })
+  self.server, message = server.start(self)
+  if not self.server then
+    log.error("cannot serve health and metrics", { error = message })
+    return self:finish(EXIT_FAILED)
+  end
+  log.info("moonlb started", { version = runtime.version, server = self.connection.server,
+    credentials = self.connection.source, node = self.settings.node_name, allocate = self.settings.allocate,
+    announce = self.settings.announce })
+  if self.settings.allocate then start_allocator(self) end
+  self.services:start()
+  if self.settings.announce then self.announcer_task = async.run(start_announcer, self) end
+end
+
+--- End the loop with an exit code.
+function Daemon:finish(code)
+  self.exit_code = code
+  if self.server then self.server:close() end
+  for _, signal in ipairs(self.signals) do signal:close() end
+  self.connection:close()
+  uv.stop()
+end
+
+--- Stop cleanly: nothing is answered for any more, the Lease is given back. In a task.
+function Daemon:stop(why)
+  if self.is_stopping then return end
+  self.is_stopping = true
+  log.info("stopping", { why = why })
+  async.timer(STOP_LIMIT, function()
+    log.error("a clean stop took too long", { seconds = STOP_LIMIT })
+    self:finish(EXIT_FAILED)
+  end)
+  if self.announcer_task then self.announcer_task:cancel() end
+  if self.announcer then self.announcer:stop() end
+  if self.allocator then self.allocator:stop() end
+  if self.services then self.services:stop() end
+  if self.events then self.events:stop(LAST_WORDS) end
+  self:finish(0)
+end
+
+local function on_signal(self, name)
+  local signal = uv.new_signal()
+  signal:start(name, function()
+    if self.is_stopping then return self:finish(EXIT_FAILED) end -- asked twice: at once
+    async.run(self.stop, self, name)
+  end)
+  self.signals[#self.signals + 1] = signal
+end
+
+--- Run until a signal ends it.
+-- @tparam table values  of moonlb.cli.settings
+-- @tparam table environment
+-- @treturn integer  exit code: 0 stopped by a signal, 2 unusable credentials, 1 it could not go on
+function daemon.run(values, environment)
+  values.node_name = values.node_name or uv.os_gethostname()
+  local link, message = connection.new(values, environment)
+  if not link then
+    io.stderr:write("moonlb: " .. message .. "\n")
+    return EXIT_USAGE
+  end
+  local self = setmetatable({ settings = values, connection = link, signals = {}, started_at = runtime.boottime() },
+    Daemon)
+  on_signal(self, "sigterm")
+  on_signal(self, "sigint")
+  async.run(start, self)
+  uv.run()
+  return self.exit_code
+end
+
+return daemon

@@ -1,0 +1,118 @@
+--- /metrics in the Prometheus text format 0.0.4: counters end in `_total`, gauges do not, units are base units.
+-- @module moonlb.daemon.metrics
+local async = require("moonlb.async")
+local runtime = require("moonlb.core.runtime")
+
+local metrics = {}
+
+local function escape(value)
+  return (tostring(value):gsub("[\\\n\"]", { ["\\"] = "\\\\", ["\n"] = "\\n", ["\""] = "\\\"" }))
+end
+
+local function labels_text(labels)
+  if not labels then return "" end
+  local parts = {}
+  for name, value in pairs(labels) do parts[#parts + 1] = ("%s=\"%s\""):format(name, escape(value)) end
+  table.sort(parts)
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function number_text(value)
+  return math.tointeger(value) and tostring(math.tointeger(value)) or ("%.9g"):format(value)
+end
+
+-- One family: `samples` is a number, or a list of {value, labels}.
+local function family(out, name, kind, help, samples)
+  if type(samples) ~= "table" then samples = { { samples } } end
+  if #samples == 0 then return end
+  out[#out + 1] = ("# HELP moonlb_%s %s"):format(name, help)
+  out[#out + 1] = ("# TYPE moonlb_%s %s"):format(name, kind)
+  for _, sample in ipairs(samples) do
+    out[#out + 1] = ("moonlb_%s%s %s"):format(name, labels_text(sample[2]), number_text(sample[1]))
+  end
+end
+
+local function process(out, daemon, server)
+  local memory = runtime.memory()
+  family(out, "build_info", "gauge", "1, with the version as a label", { { 1, { version = runtime.version } } })
+  family(out, "uptime_seconds", "gauge", "time since the start", runtime.boottime() - daemon.started_at)
+  family(out, "resident_memory_bytes", "gauge", "memory of the process in RAM", memory.rss)
+  family(out, "anonymous_memory_bytes", "gauge", "the part of it that is no file", memory.anonymous)
+  family(out, "lua_memory_bytes", "gauge", "the part of it that Lua holds", collectgarbage("count") * 1024)
+  family(out, "loop_lag_seconds", "gauge", "lateness of the event loop at the last look", server.lag)
+  family(out, "loop_lag_worst_seconds", "gauge", "the worst of them since the start", server.worst_lag)
+  family(out, "callback_errors_total", "counter", "errors caught at the boundary of callbacks and tasks",
+    runtime.callback_errors() + async.failures)
+end
+
+local function api(out, daemon)
+  local stats, samples = daemon.connection.core:stats(), {}
+  for what, count in pairs(stats.by) do
+    local verb, code = what:match("^(%S+) (%S+)$")
+    samples[#samples + 1] = { count, { verb = verb, code = code } }
+  end
+  table.sort(samples, function(a, b) return labels_text(a[2]) < labels_text(b[2]) end)
+  family(out, "api_requests_total", "counter", "requests to the API server by verb and HTTP status", samples)
+  family(out, "api_requests_in_flight", "gauge", "requests under way", stats.in_flight)
+  family(out, "api_requests_queued", "gauge", "requests that wait for their turn", stats.queued)
+  family(out, "watch_restarts_total", "counter", "watches that ended and were begun again",
+    { { daemon.services.restarts, { resource = "services" } } })
+  family(out, "services", "gauge", "Services known, of any type", daemon.services.count)
+  family(out, "events_dropped_total", "counter", "Events lost to their limits", daemon.events.dropped)
+end
+
+local function queue(out, name, stats)
+  family(out, "queue_" .. name .. "_depth", "gauge", "keys that wait to be reconciled", stats.depth)
+  family(out, "queue_" .. name .. "_done_total", "counter", "keys reconciled", stats.done)
+  family(out, "queue_" .. name .. "_failed_total", "counter", "of them, failures that come again", stats.failed)
+  family(out, "queue_" .. name .. "_wait_seconds_total", "counter", "time that keys waited", stats.latency_sum)
+end
+
+local function allocator(out, self)
+  if not self then return end
+  queue(out, "allocator", self.queue:stats())
+  family(out, "leader", "gauge", "1 on the process that allocates", self:leading() and 1 or 0)
+  local decisions = {}
+  for action, count in pairs(self.counts) do decisions[#decisions + 1] = { count, { action = action } } end
+  table.sort(decisions, function(a, b) return labels_text(a[2]) < labels_text(b[2]) end)
+  family(out, "decisions_written_total", "counter", "decisions carried out, by what was decided", decisions)
+  local size, used = {}, {}
+  for _, pool in ipairs(self.engine:pools()) do
+    for _, part in ipairs(pool.families or {}) do
+      local labels = { pool = pool.name, family = part.family == 6 and "ipv6" or "ipv4" }
+      size[#size + 1], used[#used + 1] = { part.size, labels }, { part.used, labels }
+    end
+  end
+  family(out, "pool_addresses", "gauge", "addresses in a pool", size)
+  family(out, "pool_addresses_used", "gauge", "of them, not free", used)
+end
+
+local function announcer(out, self)
+  if not self then return end
+  queue(out, "status", self.queue:stats())
+  local by_state, samples = {}, {}
+  for _, it in ipairs(self:list()) do by_state[it.state] = (by_state[it.state] or 0) + 1 end
+  for state, count in pairs(by_state) do samples[#samples + 1] = { count, { state = state } } end
+  table.sort(samples, function(a, b) return labels_text(a[2]) < labels_text(b[2]) end)
+  family(out, "vips", "gauge", "addresses on this node by state", samples)
+  local pulse = self.pulse:stats()
+  family(out, "requests_heard_total", "counter", "ARP requests and neighbour solicitations for held addresses",
+    pulse.requests)
+  family(out, "requests_answered_total", "counter", "of them, answered", pulse.answered)
+  family(out, "conflicts_total", "counter", "frames in which a stranger claimed an address of ours", pulse.conflicts)
+end
+
+--- The whole page.
+-- @tparam Daemon daemon
+-- @tparam Server server  for the loop's lag
+-- @treturn string
+function metrics.render(daemon, server)
+  local out = {}
+  process(out, daemon, server)
+  api(out, daemon)
+  allocator(out, daemon.allocator)
+  announcer(out, daemon.announcer)
+  return table.concat(out, "\n") .. "\n"
+end
+
+return metrics

@@ -1,0 +1,94 @@
+--- The daemon's HTTP server: /healthz (the loop turns), /readyz (what must be known is known), /metrics.
+-- @module moonlb.daemon.server
+local async = require("moonlb.async")
+local httpd = require("moonlb.core.httpd")
+local metrics = require("moonlb.daemon.metrics")
+local runtime = require("moonlb.core.runtime")
+
+local server = {}
+
+local LAG_PERIOD = 1 -- seconds between looks at the loop's lag
+local SICK_LAG = 5 -- seconds of lag within the last period at which the process counts as ill
+
+local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+
+-- A timer measures by how much the loop is late.
+local function watch_lag(self)
+  local due = runtime.boottime() + LAG_PERIOD
+  self.timer = async.timer(LAG_PERIOD, function()
+    local lag = math.max(0, runtime.boottime() - due)
+    self.lag, self.worst_lag = lag, math.max(self.worst_lag, lag)
+    watch_lag(self)
+  end)
+end
+
+-- Why the process is not ready, one reason a line; empty when it is.
+local function missing(daemon)
+  local reasons = {}
+  local function need(ok, reason)
+    if not ok then reasons[#reasons + 1] = reason end
+  end
+  local services = daemon.services
+  need(services.synced, "services: " .. (services.error or "not listed yet"))
+  if daemon.allocator then
+    local ok, reason = daemon.allocator:ready()
+    need(ok, "allocator: " .. (reason or ""))
+  end
+  if daemon.settings.announce then
+    need(daemon.announcer and daemon.announcer.is_swept, "announcer: " .. (daemon.announcer_error or "starting"))
+  end
+  return reasons
+end
+
+local routes = {}
+
+routes["/healthz"] = function(self)
+  if self.lag > SICK_LAG then return 503, ("the loop was %.1f s late\n"):format(self.lag) end
+  return 200, "ok\n"
+end
+
+routes["/readyz"] = function(self)
+  local reasons = missing(self.daemon)
+  if #reasons > 0 then return 503, table.concat(reasons, "\n") .. "\n" end
+  return 200, "ok\n"
+end
+
+routes["/metrics"] = function(self)
+  return 200, metrics.render(self.daemon, self), { ["content-type"] = "text/plain; version=0.0.4; charset=utf-8" }
+end
+
+local function answer(self, request, response)
+  local route = routes[request.path]
+  if not route then return response:send(404, TEXT, "not found: /healthz, /readyz and /metrics are here\n") end
+  if request.method ~= "GET" and request.method ~= "HEAD" then
+    return response:send(405, TEXT, "GET or HEAD expected\n")
+  end
+  local status, body, headers = route(self)
+  response:send(status, headers or TEXT, body)
+end
+
+local Server = { __name = "moonlb.daemon.server" }
+Server.__index = Server
+
+--- Start it; port 0 leaves it out.
+-- @tparam Daemon daemon
+-- @treturn Server  with `close()`; or nil, message, code
+function server.start(daemon)
+  local self = setmetatable({ daemon = daemon, lag = 0, worst_lag = 0 }, Server)
+  if daemon.settings.port ~= 0 then
+    local message, code
+    self.http, message, code = httpd.listen({ address = daemon.settings.listen, port = daemon.settings.port,
+      max_body = 1024 }, function(request, response) answer(self, request, response) end)
+    if not self.http then return nil, message, code end
+  end
+  watch_lag(self)
+  return self
+end
+
+--- Stop it.
+function Server:close()
+  self.timer:stop()
+  if self.http then self.http:close() end
+end
+
+return server
