@@ -10,45 +10,46 @@ cli.USAGE = 2
 -- In the order of `--help`. Each module is `{name, summary, configure(parser), run(arguments) -> exit code}`.
 local COMMANDS = { "run", "version" }
 
--- Printing help ends the command: thrown, and caught in `main`.
-local Help = { __name = "moonlb.cli.help" }
-
-local function add_help(parser)
+-- Asking for help ends the parsing: argparse has no other way out than an error, and makes a text of it.
+local function add_help(parser, asked)
   parser:flag("-h --help", "show this help and exit"):action(function()
-    error(setmetatable({ text = parser:get_help() }, Help), 0)
+    asked.help = parser:get_help()
+    error("help was asked for", 0)
   end)
 end
 
-local function build()
+local function build(asked)
   local parser = argparse("moonlb", "Gives Kubernetes Services of type LoadBalancer an address on your own network.")
     :add_help(false):require_command(true):command_target("command")
     :help_max_width(100):help_description_margin(34):usage_max_width(100)
-  add_help(parser)
+  add_help(parser, asked)
   local commands = {}
   for _, name in ipairs(COMMANDS) do
     local command = require("moonlb.cli." .. name)
     local sub = parser:command(name, command.summary):add_help(false)
-    add_help(sub)
+    add_help(sub, asked)
     command.configure(sub)
     commands[name] = command
   end
   return parser, commands
 end
 
--- Parsing may end in a result, in a help text, or in one line that says what is wrong.
-local function parse(parser, argv)
+-- The arguments; or nil and what is wrong; or nil, nil and the help that was asked for.
+local function parse(parser, asked, argv)
   local ok, is_parsed, result = pcall(parser.pparse, parser, argv)
-  if ok then return is_parsed and result, result end
-  if getmetatable(is_parsed) == Help then return nil, nil, is_parsed.text end
-  error(is_parsed, 0)
+  if asked.help then return nil, nil, asked.help end
+  if not ok then error(is_parsed, 0) end
+  if is_parsed then return result end
+  return nil, result
 end
 
 --- Run the program.
 -- @tparam table argv  [0] is the program's name
 -- @treturn integer  exit code
 function cli.main(argv)
-  local parser, commands = build()
-  local arguments, problem, help = parse(parser, argv)
+  local asked = {}
+  local parser, commands = build(asked)
+  local arguments, problem, help = parse(parser, asked, argv)
   if help then
     print(help)
     return 0
