@@ -1,5 +1,6 @@
 --- busted output handler: the failures with file, line and message, what was skipped by name, and a closing line
--- `N passed, N failed, N skipped` that spec/run adds up. An error outside any test (a spec that does not load) is a failure.
+-- `N passed, N failed, N skipped` that spec/run adds up. An error outside any test (a spec that does not load) is a
+-- failure.
 local pretty = require("pl.pretty")
 
 local function describe(failure)

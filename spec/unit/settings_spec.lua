@@ -1,0 +1,69 @@
+local settings = require("moonlb.cli.settings")
+
+describe("settings.resolve", function()
+  it("runs both halves unless one is named", function()
+    local values = settings.resolve({}, {})
+    assert.is_true(values.allocate and values.announce)
+    values = settings.resolve({ allocate = {} }, {})
+    assert.is_true(values.allocate)
+    assert.is_false(values.announce)
+    values = settings.resolve({ announce = { "false" } }, {})
+    assert.is_true(values.allocate)
+    assert.is_false(values.announce)
+  end)
+
+  it("refuses to run nothing", function()
+    local values, message = settings.resolve({ announce = { "false" }, allocate = { "false" } }, {})
+    assert.is_nil(values)
+    assert.matches("nothing is left to do", message)
+  end)
+
+  it("takes flags before the environment, and our names before kube-vip's", function()
+    local environment = { vip_interface = "eth1", MOONLB_INTERFACE = "eth2" }
+    assert.equal("eth2", settings.resolve({}, environment).interface)
+    assert.equal("eth3", settings.resolve({ interface = "eth3" }, environment).interface)
+    assert.equal("eth1", settings.resolve({}, { vip_interface = "eth1" }).interface)
+  end)
+
+  it("understands kube-vip's units and forms", function()
+    local values = settings.resolve({}, { vip_arpRate = "3000", prometheus_server = ":2113", vip_loglevel = "5",
+      lb_class_only = "True", KUBEVIP_CONFIG_MAP = "pools" })
+    assert.equal(3, values.arp_rate)
+    assert.equal(2113, values.port)
+    assert.equal("debug", values.log_level)
+    assert.is_true(values.lb_class_only)
+    assert.equal("pools", values.configmap)
+  end)
+
+  it("names the flag, the value and what would be right", function()
+    local values, message = settings.resolve({ probe = "slow" }, {})
+    assert.is_nil(values)
+    assert.equal("--probe slow: fast, rfc5227 or off expected", message)
+  end)
+
+  it("warns of an unreadable variable, and says what is used instead", function()
+    local values, warnings = settings.resolve({}, { MOONLB_PORT = "eighty" })
+    assert.equal(2112, values.port)
+    assert.same({ "MOONLB_PORT=eighty: a port from 0 to 65535 (0: none) expected; using 2112" }, warnings)
+  end)
+
+  it("warns of kube-vip's variables that have no effect, when they are switched on", function()
+    local _, warnings = settings.resolve({}, { bgp_enable = "true", cp_enable = "false" })
+    assert.same({ "bgp_enable=true is kube-vip's and has no effect in moonlb" }, warnings)
+  end)
+end)
+
+describe("settings.list", function()
+  it("gives every setting a flag, an environment name of ours and a help text, each once", function()
+    local seen = {}
+    for _, it in ipairs(settings.list) do
+      assert.matches("^%-%-[a-z-]+$", it.flag)
+      assert.equal("MOONLB_" .. it.key:upper(), it.environment[1])
+      assert.is_true(#it.help > 10)
+      for _, name in ipairs(it.environment) do
+        assert.is_nil(seen[name], name)
+        seen[name] = true
+      end
+    end
+  end)
+end)
