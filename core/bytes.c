@@ -12,29 +12,32 @@ size_t mlb_bytes_length(const struct mlb_bytes *bytes)
 	return bytes->end - bytes->start;
 }
 
-/* Room for `length` more bytes behind the content, which moves to the front when that is enough. */
+/* Room for `length` more bytes behind the content. It moves to the front when at least a quarter as much was taken since it
+ * moved last, which pays for the move; else, moving too, to twice the memory. */
 static int reserve(struct mlb_bytes *bytes, size_t length)
 {
 	size_t held = mlb_bytes_length(bytes);
 	size_t allocated = bytes->allocated ? bytes->allocated : SMALLEST;
-	char *data;
+	char *data = bytes->data;
 
 	if (length <= bytes->allocated - bytes->end)
 		return 0;
-	/* Moving is paid for by the bytes taken since the last move: it is done only when they are the larger half. */
-	if (bytes->start >= held && held + length <= bytes->allocated) {
-		memmove(bytes->data, bytes->data + bytes->start, held);
-		bytes->start = 0;
-		bytes->end = held;
-		return 0;
+	if (held + length > bytes->allocated || bytes->start < held / 4) {
+		do
+			allocated *= 2;
+		while (allocated < held + length);
+		data = malloc(allocated);
+		if (!data)
+			return -ENOMEM;
+		bytes->allocated = allocated;
 	}
-	while (allocated < bytes->end + length)
-		allocated *= 2;
-	data = realloc(bytes->data, allocated);
-	if (!data)
-		return -ENOMEM;
+	if (held)
+		memmove(data, bytes->data + bytes->start, held);
+	if (data != bytes->data)
+		free(bytes->data);
 	bytes->data = data;
-	bytes->allocated = allocated;
+	bytes->start = 0;
+	bytes->end = held;
 	return 0;
 }
 

@@ -1,4 +1,4 @@
-/* Between kube.c (queue, loop, delivery), kube_transfer.c (one transfer in libcurl) and kube_access.c (server and
+/* Between kube.c (queues), kube_loop.c (libcurl on the loop, delivery), kube_transfer.c (one transfer in libcurl) and kube_access.c (server and
  * credentials) alone. */
 #ifndef MLB_KUBE_PRIVATE_H
 #define MLB_KUBE_PRIVATE_H
@@ -80,6 +80,34 @@ struct mlb_transfer {
 	char curl_error[CURL_ERROR_SIZE];
 };
 
+#define MLB_KUBE_MAX_COUNTS 128
+
+struct mlb_kube_tally {
+	char method[8];
+	int status;
+	uint64_t count;
+};
+
+struct mlb_kube {
+	uv_loop_t *loop;
+	uv_timer_t timer;	/* libcurl's */
+	uv_timer_t watchdog;	/* the next deadline of a queued request or quiet watch */
+	uv_idle_t flush;	/* delivers what ended outside a callback of libcurl's descriptors */
+	unsigned int open_handles;
+	bool is_closed;
+	bool is_released;
+	CURLM *multi;
+	struct mlb_kube_access access;
+	unsigned int max_in_flight;
+	struct mlb_transfer_list queued[2];	/* normal, low */
+	struct mlb_transfer_list running;
+	struct mlb_transfer_list done;
+	struct mlb_transfer_list lines;
+	struct mlb_kube_stats stats;
+	struct mlb_kube_tally counts[MLB_KUBE_MAX_COUNTS];
+	size_t ncounts;
+};
+
 /* Make the easy handle; -ENOMEM. */
 int mlb_transfer_prepare(struct mlb_transfer *transfer, const struct mlb_kube_access *access, uint64_t now_ms);
 
@@ -92,6 +120,25 @@ void mlb_transfer_fail(struct mlb_transfer *transfer, const char *code, const ch
 /* Free the easy handle; what was received is kept. */
 void mlb_transfer_dismantle(struct mlb_transfer *transfer);
 void mlb_transfer_free(struct mlb_transfer *transfer);
+
+/* Take a transfer off its list, and out of libcurl when it runs. */
+void mlb_kube_detach(struct mlb_transfer *transfer);
+
+/* Put a transfer that is on no list among those to deliver; hand it to libcurl; detach and free it. */
+void mlb_kube_set_done(struct mlb_transfer *transfer);
+void mlb_kube_start(struct mlb_kube *client, struct mlb_transfer *transfer);
+void mlb_kube_discard(struct mlb_transfer *transfer);
+
+/* Start as many queued requests as may run. */
+void mlb_kube_start_queued(struct mlb_kube *client);
+void mlb_kube_count_answer(struct mlb_kube *client, const struct mlb_transfer *transfer);
+
+/* Deliver in the next turn of the loop. */
+void mlb_kube_wake(struct mlb_kube *client);
+
+/* Nothing is left to deliver: the last handle may go. */
+void mlb_kube_close_flush(struct mlb_kube *client);
+int mlb_kube_open_multi(struct mlb_kube *client);
 
 /* A watch has got bytes that hold a newline (called inside libcurl: only notes it). */
 void mlb_kube_note_lines(struct mlb_kube *client, struct mlb_transfer *transfer);
