@@ -46,7 +46,7 @@ function kernel.parts(netlink)
   local pulse = { attach = function() return true end }
   for _, name in ipairs({ "publish", "detach", "set_mac", "hold", "drop", "probe_for", "probe_done", "alive",
     "acknowledge", "close" }) do
-    pulse[name] = function(_, ...) note(name, ...) end
+    pulse[name] = function(_, ...) note(name, ...) return true end
   end
   local function sender(name)
     return { announce = function(_, _, list) note(name, table.concat(list, ",")) return #list end,

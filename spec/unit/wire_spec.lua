@@ -6,7 +6,7 @@ local function parts(log, refused)
   local function note(...) log[#log + 1] = table.concat({ ... }, " ") end
   local pulse = { publish = function() note("publish") end }
   for _, name in ipairs({ "detach", "set_mac", "hold", "drop", "probe_for", "probe_done" }) do
-    pulse[name] = function(_, ...) note(name, ...) end
+    pulse[name] = function(_, ...) note(name, ...) return true end
   end
   function pulse.attach(_, ...)
     if refused.attach then return nil, "socket: Operation not permitted", "EPERM" end

@@ -57,7 +57,7 @@ function announcer.real_parts(settings)
   return {
     open_netlink = require("moonlb.core.netlink").open,
     start_pulse = function(on_event)
-      return require("moonlb.core.pulse").start({ tick = 0.1, on_event = on_event })
+      return require("moonlb.core.pulse").start({ on_event = on_event })
     end,
     arp = require("moonlb.core.arp"), ndp = require("moonlb.core.ndp"),
     settings_file = namespace and ("%s/arp-%s.json"):format(folder, namespace),
@@ -281,7 +281,7 @@ function Announcer:on_pulse(event)
     local it = self.vips[event.address]
     if it then it:heard(event) end
   elseif event.type == "interface_error" then
-    self.wire:interface_failed(event.index)
+    if event.code == "ENODEV" then self.wire:interface_gone(event.index) end
   elseif event.type == "mute" then
     log.warn("the pulse thread went mute: nothing is answered", { reason = event.reason })
     self.pulse:acknowledge()	-- a lone node: nobody else can have taken over meanwhile

@@ -49,27 +49,22 @@ function Wire:attach(index)
   return true
 end
 
---- The links changed: forget those that are gone, give the pulse new MACs.
+--- The links changed: forget those that are gone (their VIPs withdraw by themselves), give the pulse new MACs.
 function Wire:links_changed()
   for index, mac in pairs(self.attached) do
     local link = self.host.view.links[index]
     if not link then
       self.pulse:detach(index)
       self.attached[index] = nil
-      for ip, where in pairs(self.held) do
-        if where == index then self.held[ip] = nil end
-      end
     elseif link.mac ~= mac then
       self:attach(index)
     end
   end
 end
 
---- The pulse lost its socket (the interface went down or away): the next attach opens another; at once if it is up.
-function Wire:interface_failed(index)
+--- The pulse says that its sockets are of no use any more: the next attach opens others.
+function Wire:interface_gone(index)
   self.attached[index] = nil
-  local link = self.host.view.links[index]
-  if link and link.is_up then self:attach(index) end
 end
 
 function Wire:schedule(delay)
@@ -93,13 +88,14 @@ end
 
 function Wire:watch(ip, index, is_on)
   if not is_on then
-    if self.attached[index] then self.pulse:probe_done(ip, index) end
+    self.pulse:probe_done(ip, index)
     self:table_changed()
     return true
   end
   local ok, message, code = self:attach(index)
   if not ok then return nil, message, code end
-  self.pulse:probe_for(ip, index)
+  ok, message, code = self.pulse:probe_for(ip, index)
+  if not ok then return nil, message, code end
   self:table_changed()
   return true
 end
@@ -162,8 +158,8 @@ function Wire:take_one(ip, take)
   local ok, message, code = self:attach(take.index)
   if ok then ok, message, code = self.host:silence_kernel(take.index) end
   if ok then ok, message, code = self.host:accept(ip) end
+  if ok then ok, message, code = self.pulse:hold(ip, take.index) end
   if not ok then return { done = take.done, message = message, code = code } end
-  self.pulse:hold(ip, take.index)
   self.held[ip], self.is_table_old = take.index, true
   return { done = take.done, ok = true }
 end
