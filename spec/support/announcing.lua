@@ -74,37 +74,45 @@ Capture.__index = Capture
 --- tcpdump at the client, from when it listens on.
 function Lan.capture(_, filter)
   local path = os.tmpname()
-  local dump = assert(process.start({ "ip", "netns", "exec", "client", "tcpdump", "-U", "-n", "-i", "eth0", "-w", path,
-    filter }))
+  local dump = assert(process.start({ "ip", "netns", "exec", "client", "tcpdump", "--immediate-mode", "-U", "-n",
+    "-i", "eth0", "-w", path, filter }))
   assert(dump:wait_for(function() return dump:output():find("listening on") end, 10), dump:output())
   return setmetatable({ dump = dump, path = path }, Capture)
 end
 
 --- Stop it; the file goes too.
 function Capture:stop()
-  self:finish()
+  if self.dump:is_running() then
+    self.dump:kill("sigint")
+    self.dump:wait(5)
+  end
   os.remove(self.path)
 end
 
-function Capture:finish()
-  if not self.dump:is_running() then return end
-  self.dump:kill("sigint")
-  self.dump:wait(5)
+--- read(), again and again until there are `count` lines; the capture goes on meanwhile.
+function Capture:read_until(count, ...)
+  local lines
+  local arguments = { ... }
+  loop.until_true(function()
+    lines = self:read(table.unpack(arguments))
+    return #lines >= count
+  end, 20, count .. " frames")
+  return lines
 end
 
---- What tshark makes of the frames that match `display`: the fields of each, joined by spaces, in order.
+--- What tshark makes of the frames so far that match `display`: the fields of each, joined by spaces, in order.
 function Capture:read(display, ...)
-  self:finish()
   local argv = { "tshark", "-r", self.path, "-Y", display, "-T", "fields", "-E", "separator=/s" }
   for _, field in ipairs({ ... }) do
     argv[#argv + 1] = "-e"
     argv[#argv + 1] = field
   end
   local result = assert(process.run(argv))
-  assert(result.code == 0, result.output)
+  -- A frame that is being written ends the file short: exit 2, the frames before it are printed.
+  assert(result.code == 0 or result.output:find("cut short", 1, true), result.output)
   local lines = {}
   for line in result.output:gmatch("[^\n]+") do
-    if not line:find("^Running as user") then lines[#lines + 1] = line end
+    if not line:find("^Running as user") and not line:find("^tshark:") then lines[#lines + 1] = line end
   end
   return lines
 end
