@@ -74,8 +74,8 @@ Capture.__index = Capture
 --- tcpdump at the client, from when it listens on.
 function Lan.capture(_, filter)
   local path = os.tmpname()
-  local dump = assert(process.start({ "ip", "netns", "exec", "client", "tcpdump", "--immediate-mode", "-U", "-n",
-    "-i", "eth0", "-w", path, filter }))
+  local dump = assert(process.start({ "ip", "netns", "exec", "client", "tcpdump", "--immediate-mode", "-s", "128",
+    "-U", "-n", "-i", "eth0", "-w", path, filter }))
   assert(dump:wait_for(function() return dump:output():find("listening on") end, 10), dump:output())
   return setmetatable({ dump = dump, path = path }, Capture)
 end
