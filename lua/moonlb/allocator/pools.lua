@@ -15,8 +15,9 @@ local MAX_AT_ONCE = 16
 -- Pools that policies name by text are kept for the next decision, up to this many.
 local MAX_NAMED = 256
 
-local function new_pool(book, name, sources, is_shared)
-  return setmetatable({ book = book, name = name, sources = sources, is_shared = is_shared,
+-- `name` is for people; `pool` is the namespace or `global` of a configured one.
+local function new_pool(book, name, sources, is_shared, pool)
+  return setmetatable({ book = book, name = name, pool = pool, sources = sources, is_shared = is_shared,
     is_dhcp = #sources == 1 and sources[1].is_dhcp, sizes = {}, counts = {} }, Pool)
 end
 
@@ -98,7 +99,7 @@ end
 -- @treturn string|nil  the key of its source
 function Pool:free_one(number, options)
   if options.share and self.is_shared then
-    local item = self.book.sharing:find(self.name, number, options.record)
+    local item = self.book.sharing:find(self.pool, number, options.record)
     if item then return item, self:source_of(item) end
   end
   if options.prefer then
@@ -157,7 +158,7 @@ end
 -- @treturn table|nil  when it is full: `{pool=, family=, used=, size=}`
 function Pool:free(options)
   if self.is_dhcp then return nil, self.name .. " is DHCP" end
-  if #self.sources == 0 then return nil, self.name .. " has no addresses" end
+  if not (self:has(4) or self:has(6)) then return nil, self.name .. " has no addresses" end
   local n = options.n or 1
   options.n = n < 1 and 1 or n > MAX_AT_ONCE and MAX_AT_ONCE or n
   local order, mode = families(self, options)
@@ -192,18 +193,17 @@ function pools.new(config, ownership, sharing)
     is_descending = config.is_descending, configured = {}, named = {}, named_count = 0 }, Book)
 end
 
-local function label(sources, name)
+local function label(sources)
   local keys = {}
   for i, source in ipairs(sources) do keys[i] = source.key end
-  return #keys > 0 and table.concat(keys, "+") or name
+  return table.concat(keys, "+")
 end
 
 local function configured(self, pool)
   local known = self.configured[pool]
   if known == nil then
     local sources = self.config:namespace_sources(pool)
-    known = sources and new_pool(self, label(sources, pool), sources, self.config:is_shared(pool)) or false
-    if known then known.pool = pool end
+    known = sources and new_pool(self, label(sources), sources, self.config:is_shared(pool), pool) or false
     self.configured[pool] = known
   end
   return known or nil

@@ -24,11 +24,6 @@ local function brief(text, what)
   return #text > MAX_REASON and text:sub(1, MAX_REASON) .. "..." or text
 end
 
-local function read_only(fields, name)
-  return setmetatable({}, { __index = fields, __name = name, __metatable = false,
-    __newindex = function() error(name .. " cannot be changed", 2) end })
-end
-
 -- use("10.0.0.1"), use("10.0.0.1", "fd00::1") and use({...}) alike.
 local function flatten(what, ...)
   if select("#", ...) == 1 and type((...)) == "string" then return { (...) } end
@@ -258,11 +253,6 @@ function Api:names(rules)
   local names = { rule = rules, log = function(text) self:log(text) end }
   for name, call in pairs(decisions) do names[name] = call end
   return names
-end
-
---- The rules of a policy as other policies see them.
-function api.export(rules)
-  return read_only(rules, "rule")
 end
 
 --- Keep a line that a policy logs; the first few of a decision are shown with its trace.

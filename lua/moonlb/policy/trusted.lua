@@ -55,9 +55,14 @@ local function lines_of(rules)
   return lines
 end
 
-local function names_of(self, rules)
-  local names = {}
-  for i, rule in ipairs(rules) do names[i] = self.rule_names[rule] or "rule-" .. i end
+-- A rule is called as the policy called it, `function rule.by_team(...)`, or as the stock policy did, or by its
+-- place.
+local function names_of(self, rules, own)
+  local names, own_names = {}, {}
+  for name, rule in pairs(own) do
+    if type(name) == "string" and name:find("^[%w_]+$") then own_names[rule] = name end
+  end
+  for i, rule in ipairs(rules) do names[i] = own_names[rule] or self.rule_names[rule] or "rule-" .. i end
   return names
 end
 
@@ -70,7 +75,7 @@ end
 function Trusted:load(name, text, file)
   if #text > MAX_TEXT then return nil, ("%s: %d bytes, at most %d"):format(file, #text, MAX_TEXT) end
   local is_stock = name == "default"
-  local rules = is_stock and {} or api.export(self.rules)
+  local rules = is_stock and {} or setmetatable({}, { __index = self.rules, __metatable = false })
   local env = environment.new(self.api:names(rules))
   local chunk, message = load(text:gsub("^\239\187\191", ""), "@" .. file, "t", env)
   if not chunk then return nil, message end
@@ -79,10 +84,10 @@ function Trusted:load(name, text, file)
   local fault = fault_of(policy)
   if fault then return nil, file .. ": " .. fault end
   if is_stock then
-    self.rules = rules
+    self.rules, self.rule_names = rules, {}
     for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
   end
-  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules), lines = lines_of(policy.rules),
+  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules), lines = lines_of(policy.rules),
     file = file }
   return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names }
 end

@@ -1,0 +1,93 @@
+--- `moonlb policy test` and `moonlb policy check`: a policy author's loop, without a cluster.
+-- @module moonlb.cli.policy
+local policy_host = require("moonlb.policy.host")
+local policy_tests = require("moonlb.policy.tests")
+local tables = require("moonlb.cli.table")
+
+local policy = { name = "policy", summary = "test or check policy files" }
+
+local MAX_BYTES = 2 << 20
+
+--- @param parser  argparse's command
+function policy.configure(parser)
+  parser:command_target("action")
+  local check = parser:command("check", "compile a policy and look at what it returns")
+  check:argument("file", "Lua files"):args("+"):argname("FILE")
+  local test = parser:command("test", "run the tests of a policy")
+  test:argument("file", "Lua files"):args("+"):argname("FILE")
+end
+
+local function read_text(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text, problem = file:read(MAX_BYTES)
+  file:close()
+  return text or (problem and nil or ""), problem
+end
+
+-- The source line that a message with file and line talks about.
+local function source_line(text, message)
+  local number = tonumber(message:match(":(%d+):"))
+  local at = 0
+  for line in (text or ""):gmatch("([^\n]*)\n?") do
+    at = at + 1
+    if at == number then return ("%5d | %s"):format(number, line) end
+  end
+  return nil
+end
+
+local function load_file(host, path)
+  local text, message = read_text(path)
+  if not text then return nil, { message } end
+  local loaded
+  loaded, message = host:load(path, text, path)
+  if loaded then return loaded end
+  return nil, { message, source_line(text, message) }
+end
+
+local function check_one(host, path, say, paint)
+  local loaded, lines = load_file(host, path)
+  if not loaded then
+    for _, line in ipairs(lines) do say(line) end
+    return false
+  end
+  say(("%s: %s, %d rules, %d tests"):format(path, paint("good", "green"), #loaded.rules, #(loaded.tests or {})))
+  return true
+end
+
+local function test_one(host, path, say, paint)
+  local loaded, lines = load_file(host, path)
+  if not loaded then
+    for _, line in ipairs(lines) do say(line) end
+    return false
+  end
+  local results, failed = policy_tests.run(host, path), 0
+  for _, result in ipairs(results) do
+    if result.failure then
+      failed = failed + 1
+      say(("%s: %s: %s: %s"):format(path, paint("failed", "red"), result.name, result.failure))
+    end
+  end
+  say(("%s: %d passed, %d failed"):format(path, #results - failed, failed))
+  return failed == 0 and #results > 0
+end
+
+--- @tparam table args  `action` (check or test), `file` (array)
+-- @tparam[opt] table io_  `write(text)`, `has_colour`; for specs
+-- @treturn number  0; 1 when a file is bad, a test fails, or (test) there is none
+function policy.run(args, io_)
+  io_ = io_ or {}
+  local has_colour = io_.has_colour
+  if has_colour == nil then has_colour = tables.wants_colour() end
+  local write = io_.write or function(text) io.stdout:write(text) end
+  local function say(line) write(line .. "\n") end
+  local run = args.action == "check" and check_one or test_one
+  local code = 0
+  for _, path in ipairs(args.file) do
+    local host = policy_host.new({ fallback = "pending" })
+    if not run(host, path, say, tables.painter(has_colour)) then code = 1 end
+  end
+  return code
+end
+
+return policy
