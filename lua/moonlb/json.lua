@@ -17,6 +17,15 @@ function json.array(items)
   return setmetatable(items or {}, ARRAY)
 end
 
+local OBJECT = { __name = "moonlb.json.object" }
+
+--- Mark a table as an object, whatever its keys look like.
+-- @tparam[opt] table members
+-- @treturn table  the same table
+function json.object(members)
+  return setmetatable(members or {}, OBJECT)
+end
+
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
   ["\t"] = "\\t" }
 
@@ -80,7 +89,7 @@ function write(out, value, indent, level)
     out[#out + 1] = tostring(value)
   elseif kind ~= "table" then
     error("not a JSON value: " .. kind, 0)
-  elseif getmetatable(value) == ARRAY or value[1] ~= nil then
+  elseif getmetatable(value) == ARRAY or (value[1] ~= nil and getmetatable(value) ~= OBJECT) then
     write_array(out, value, indent, level)
   else
     write_object(out, value, indent, level)
@@ -88,7 +97,7 @@ function write(out, value, indent, level)
 end
 
 --- The text of a value. A table is an array when marked by `json.array` or when it has an item 1, else an object.
--- @param value  nil, boolean, number, string, `json.null`, or a table of these
+-- @param value  nil, boolean, number, string, `json.null`, or a table of these; raises for anything else
 -- @tparam[opt] string indent  one level's indentation; without it all is on one line
 -- @treturn string
 function json.encode(value, indent)

@@ -8,7 +8,7 @@ local cli = {}
 cli.USAGE = 2
 
 -- In the order of `--help`. Each module is `{name, summary, configure(parser), run(arguments) -> exit code}`.
-local COMMANDS = { "run", "version" }
+local COMMANDS = { "run", "plan", "policy", "version" }
 
 -- Asking for help ends the parsing: argparse has no other way out than an error, and makes a text of it.
 local function add_help(parser, asked)

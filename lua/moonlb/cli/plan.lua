@@ -4,15 +4,14 @@ local manifests = require("moonlb.cli.manifests")
 local planner = require("moonlb.allocator.plan")
 local policy_host = require("moonlb.policy.host")
 local report = require("moonlb.cli.plan_report")
-local settings_reader = require("moonlb.allocator.settings")
+local settings = require("moonlb.cli.settings")
+local source = require("moonlb.cli.source")
 local tables = require("moonlb.cli.table")
+local uv = require("luv")
 
 local plan = { name = "plan", summary = "show what moonlb would do, without doing it" }
 
---- Where objects come from when no file is given: `source.live(settings) -> array of objects | nil, message, code`.
--- Set by what knows the
--- cluster; a seam for specs as well.
-plan.source = {}
+local GROUPS = { Kubernetes = true, Allocating = true }
 
 --- @param parser  argparse's command
 function plan.configure(parser)
@@ -20,6 +19,7 @@ function plan.configure(parser)
     :count("*"):argname("FILE")
   parser:option("--policy", "a policy that decides, whatever the ConfigMap says"):argname("FILE")
   parser:option("-o --output", "how to say it"):choices({ "table", "json" }):default("table")
+  settings.configure(parser, function(setting) return GROUPS[setting.group] end)
 end
 
 local function fail(message)
@@ -47,41 +47,53 @@ local function load_policy(host, path)
   return name
 end
 
-local function objects_of(args, settings)
-  if args.filename[1] then return manifests.read(args.filename) end
-  if not plan.source.live then
-    return nil, "no cluster is known; give manifests with -f FILE"
-  end
-  return plan.source.live(settings)
+-- Of the settings, those that the engine has a use for.
+local function engine_settings(values, policy)
+  return { configmap = values.configmap_namespace .. "/" .. values.configmap, policy = policy,
+    lb_class_name = values.lb_class_name, lb_class_only = values.lb_class_only, no_spec_ip = values.no_spec_ip }
 end
 
---- @tparam table args  what argparse read: `filename` (array), `policy`, `output`
--- @tparam[opt] table io_  `write(text)`, `environment(name)`, `has_colour`; for specs
--- @treturn number  0; 1: a Service stays pending; 2: input cannot be read
-function plan.run(args, io_)
-  io_ = io_ or {}
-  local settings, complaints = settings_reader.read(io_.environment or os.getenv)
-  local host = policy_host.new({})
-  if args.policy then
-    local name, message = load_policy(host, args.policy)
-    if not name then return fail(message) end
-    settings.policy = name
+local function is_pending(decisions)
+  for _, decision in ipairs(decisions) do
+    if decision.action == "pending" then return true end
   end
-  local objects, message = objects_of(args, settings)
-  if not objects then return fail(message) end
-  local result = planner.run(objects, { settings = settings, host = host })
-  for i, complaint in ipairs(complaints) do
-    table.insert(result.warnings, i, { object = "environment", key = "", item = "", message = complaint })
-  end
+  return false
+end
+
+local function show(result, args, io_)
   local has_colour = io_.has_colour
   if has_colour == nil then has_colour = tables.wants_colour() end
   local text = args.output == "json" and report.json(result) or report.text(result, has_colour)
   local write = io_.write or function(line) io.stdout:write(line) end
   write(text .. "\n")
-  for _, decision in ipairs(result.decisions) do
-    if decision.action == "pending" then return 1 end
+end
+
+--- @tparam table args  what argparse read: `filename` (array), `policy`, `output`, and flags of the settings
+-- @tparam[opt] table io_  `write(text)`, `environment` {name = text}, `has_colour`; for specs
+-- @treturn number  0; 1: a Service stays pending; 2: input cannot be read
+function plan.run(args, io_)
+  io_ = io_ or {}
+  local environment = io_.environment or uv.os_environ()
+  local values, warnings = settings.resolve(args, environment)
+  if not values then return fail(warnings) end
+  local host = policy_host.new({})
+  local policy, objects, message
+  if args.policy then
+    policy, message = load_policy(host, args.policy)
+    if not policy then return fail(message) end
   end
-  return 0
+  if args.filename[1] then
+    objects, message = manifests.read(args.filename)
+  else
+    objects, message = source.live(values, environment)
+  end
+  if not objects then return fail(message) end
+  local result = planner.run(objects, { settings = engine_settings(values, policy), host = host })
+  for i, warning in ipairs(warnings) do
+    table.insert(result.warnings, i, { object = "environment", key = "", item = "", message = warning })
+  end
+  show(result, args, io_)
+  return is_pending(result.decisions) and 1 or 0
 end
 
 return plan

@@ -87,8 +87,8 @@ function Trusted:load(name, text, file)
     self.rules, self.rule_names = rules, {}
     for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
   end
-  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules), lines = lines_of(policy.rules),
-    file = file }
+  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules),
+    lines = lines_of(policy.rules), file = file }
   return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names }
 end
 
