@@ -1,8 +1,9 @@
 local overwrites = require("moonlb.allocator.overwrites")
 
 local function service(version, address)
-  return { metadata = { resourceVersion = tostring(version), annotations = { ["kube-vip.io/loadbalancerIPs"] = address },
-    labels = { implementation = "kube-vip" } }, spec = { loadBalancerIP = address } }
+  return { metadata = { resourceVersion = tostring(version),
+    annotations = { ["kube-vip.io/loadbalancerIPs"] = address }, labels = { implementation = "kube-vip" } },
+    spec = { loadBalancerIP = address } }
 end
 
 describe("overwrites", function()
