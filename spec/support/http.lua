@@ -12,17 +12,25 @@ Process.__index = Process
 --- Start a program; its output gathers in `out` and `err`, its exit code in `code`.
 -- @tparam string program
 -- @tparam table args
+-- @tparam[opt] table options  `env`: the whole environment (list of `NAME=value`), `stdin`: text to feed it
 -- @treturn Process
-function http.spawn(program, args)
+function http.spawn(program, args, options)
+  options = options or {}
   local process = setmetatable({ out = "", err = "", open = 3 }, Process)
   local stdout, stderr = uv.new_pipe(), uv.new_pipe()
-  local handle, pid = uv.spawn(program, { args = args, stdio = { nil, stdout, stderr } }, function(code)
+  local stdin = options.stdin and uv.new_pipe() or nil
+  local handle, pid = uv.spawn(program, {
+    args = args, env = options.env, stdio = { stdin, stdout, stderr },
+  }, function(code)
     process.code = code
     process.open = process.open - 1
     process.handle:close()
   end)
   assert(handle, pid)
   process.handle, process.pid = handle, pid
+  if stdin then
+    stdin:write(options.stdin, function() stdin:close() end)
+  end
   local function gather(pipe, field)
     pipe:read_start(function(_, data)
       if data then

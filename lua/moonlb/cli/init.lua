@@ -7,8 +7,14 @@ local cli = {}
 --- Exit code for what the user got wrong: a flag, a file that cannot be read.
 cli.USAGE = 2
 
+<<<<<<< Updated upstream
 -- In the order of `--help`. Each module is `{name, summary, configure(parser), run(arguments) -> exit code}`.
 local COMMANDS = { "run", "plan", "policy", "version" }
+=======
+-- In the order of `--help`. Each module is `{name, summary, configure(parser, add_help), run(arguments) -> exit code}`;
+-- `add_help(parser)` is for commands of its own below it.
+local COMMANDS = { "run", "sandbox", "version" }
+>>>>>>> Stashed changes
 
 -- Asking for help ends the parsing: argparse has no other way out than an error, and makes a text of it.
 local function add_help(parser, asked)
@@ -28,7 +34,7 @@ local function build(asked)
     local command = require("moonlb.cli." .. name)
     local sub = parser:command(name, command.summary):add_help(false)
     add_help(sub, asked)
-    command.configure(sub)
+    command.configure(sub, function(below) add_help(below:add_help(false), asked) end)
     commands[name] = command
   end
   return parser, commands
