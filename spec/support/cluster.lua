@@ -1,224 +1,122 @@
---- An API server for specs: the embedded one, or a real one, with kubectl at hand.
---
--- `MOONLB_CLUSTER=real` (set by spec/cluster/conformance) takes the server of `KUBECONFIG`; else each `start` gives a
--- fresh embedded one, in this process and on its loop. A spec names what it needs of the server: `c:needs("ipmode")`
--- skips it by name where that is missing.
--- @module spec.support.cluster
-local uv = require("luv")
-
-local http = require("spec.support.http")
-local loop = require("spec.support.loop")
+--- Services without an API server: an informer's face, a client's face, an events recorder's face, one table behind.
+local cjson = require("cjson")
 
 local cluster = {}
 
 local Cluster = {}
 Cluster.__index = Cluster
 
--- Feature -> the Kubernetes 1.x that has it.
-local since = {
-  strict = 25, -- fieldValidation
-  ipmode = 30, -- status.loadBalancer.ingress[].ipMode
-  endpointslice_v1 = 21, -- discovery.k8s.io/v1
-  loadbalancerclass = 24, -- spec.loadBalancerClass
-  internal_traffic_policy = 22,
-  namespace_label = 21, -- kubernetes.io/metadata.name
-  keeps_cluster_ip = 21, -- PUT of a Service without clusterIP
-  service_finalizer_object = 30, -- DELETE of a Service with finalizers answers the object
-  self_subject_review = 28,
-}
-
-local function temporary_folder()
-  return assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-cluster-XXXXXX"))
+--- `services`, `client` and `recorder` go to moonlb.announcer.new; `writes` and `events` are what it made of them.
+function cluster.new()
+  local self = setmetatable({ objects = {}, listeners = {}, writes = {}, events = {}, version = 0,
+    slices = {}, slice_version = "v1" }, Cluster)
+  self.services = setmetatable({ synced = true, count = 0 }, { __index = {
+    get = function(_, key) return self.objects[key] end,
+    each = function() return pairs(self.objects) end,
+    wait_synced = function() return true end,
+    on = function(_, fn) self.listeners[#self.listeners + 1] = fn end,
+    absorb = function(_, object) self:put(object) end,
+  } })
+  self.client = { merge_patch = function(_, path, patch) return self:merge(path, patch) end,
+    get = function(_, path) return self:discover(path) end,
+    list = function(_, path, _, on_page)
+      on_page(path:find(self.slice_version .. "/endpointslices", 1, true) and self.slices or {})
+      return tostring(self.version)
+    end,
+    watch = function(_, _, _, on_event)
+      self.on_slice = on_event
+      return { close = function() end }
+    end }
+  self.recorder = { emit = function(_, object, type, reason, message)
+    self.events[#self.events + 1] = ("%s %s %s %s"):format(object.metadata.name, type, reason, message)
+  end }
+  return self
 end
 
-local function remove_tree(path)
-  local entries = uv.fs_scandir(path)
-  while entries do
-    local name, kind = uv.fs_scandir_next(entries)
-    if not name then
-      break
-    elseif kind == "directory" then
-      remove_tree(path .. "/" .. name)
+--- Enter or change an object; the listeners hear it.
+function Cluster:put(object)
+  local key = object.metadata.namespace .. "/" .. object.metadata.name
+  local old = self.objects[key]
+  self.version = self.version + 1
+  object.metadata.resourceVersion = tostring(self.version)
+  self.objects[key] = object
+  for _, fn in ipairs(self.listeners) do fn(key, object, old) end
+end
+
+-- Which group versions of EndpointSlices the server has: `slice_version`.
+function Cluster:discover(path)
+  if path ~= "/apis/discovery.k8s.io/" .. self.slice_version then return nil, "not found", "NotFound" end
+  return { kind = "APIResourceList" }
+end
+
+--- Enter or change an EndpointSlice of the Service; `list` is an array of endpoints.
+function Cluster:slice(name, service, list)
+  self.version = self.version + 1
+  local slice = { metadata = { namespace = "demo", name = name, resourceVersion = tostring(self.version),
+    labels = { ["kubernetes.io/service-name"] = service } }, endpoints = list }
+  if self.on_slice then return self.on_slice("MODIFIED", slice) end
+  self.slices[#self.slices + 1] = slice
+end
+
+local function merge(target, patch)
+  for key, value in pairs(patch) do
+    if value == cjson.null then
+      target[key] = nil
+    elseif type(value) == "table" and #value == 0 and type(target[key]) == "table" then
+      merge(target[key], value)
     else
-      uv.fs_unlink(path .. "/" .. name)
+      target[key] = value
     end
   end
-  uv.fs_rmdir(path)
 end
 
--- The environment of kubectl: a home of its own, so that caches of other servers are not seen.
-local function environment(home, kubeconfig, extra)
-  local values = uv.os_environ()
-  values.HOME, values.KUBECONFIG = home, kubeconfig
-  for _, name in ipairs({ "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY" }) do
-    values[name] = nil
-  end
-  for name, value in pairs(extra or {}) do
-    values[name] = value
-  end
+-- RFC 7396, with the API's check of resourceVersion; the patch goes over the wire as JSON.
+function Cluster:merge(path, patch)
+  local namespace, name = path:match("^/api/v1/namespaces/([^/]+)/services/([^/]+)/status$")
+  local object = self.objects[namespace .. "/" .. name]
+  if not object then return nil, "not found", "NotFound" end
+  patch = cjson.decode(cjson.encode(patch))
+  if patch.metadata.resourceVersion ~= object.metadata.resourceVersion then return nil, "conflict", "Conflict" end
+  patch.metadata.resourceVersion = nil
+  object = cjson.decode(cjson.encode(object))
+  merge(object, patch)
+  self.writes[#self.writes + 1] = path
+  self:put(object)
+  return object
+end
+
+--- A Service with assigned addresses ("a,b"); `changes` go into spec, `annotations` into metadata.
+function Cluster:service(name, addresses, changes, annotations)
+  local object = { metadata = { namespace = "demo", name = name, uid = "uid-" .. name,
+    creationTimestamp = "2026-01-01T00:00:00Z", annotations = annotations or {} },
+    spec = { type = "LoadBalancer", ports = { { port = 80, protocol = "TCP" } } }, status = {} }
+  object.metadata.annotations["moonlb.io/assigned"] = addresses and addresses .. " default/static"
+  for key, value in pairs(changes or {}) do object.spec[key] = value end
+  self:put(object)
+end
+
+--- Delete it.
+function Cluster:delete(name)
+  local key = "demo/" .. name
+  local old = self.objects[key]
+  self.objects[key] = nil
+  for _, fn in ipairs(self.listeners) do fn(key, nil, old) end
+end
+
+--- The addresses in its status, as text.
+function Cluster:status(name)
+  local balancer = self.objects["demo/" .. name].status.loadBalancer
   local list = {}
-  for name, value in pairs(values) do
-    list[#list + 1] = name .. "=" .. value
+  for i, entry in ipairs(balancer and balancer.ingress or {}) do list[i] = entry.ip end
+  return table.concat(list, ",")
+end
+
+--- Has an Event with this text been recorded?
+function Cluster:has_event(text)
+  for _, event in ipairs(self.events) do
+    if event:find(text, 1, true) then return event end
   end
-  return list
-end
-
-local function start_embedded(options)
-  local server = assert(require("moonlb.sandbox.api").start(options))
-  local home = temporary_folder()
-  local kubeconfig = home .. "/kubeconfig"
-  local file = assert(io.open(kubeconfig, "w"))
-  file:write(server:kubeconfig())
-  file:close()
-  return setmetatable({
-    embedded = server, home = home, kubeconfig = kubeconfig, server = server.url, is_real = false, minor = 32,
-    faults = function(rule) assert(server.faults:set(rule)) end, namespaces = {}, processes = {},
-  }, Cluster)
-end
-
-local function start_real()
-  local kubeconfig = assert(os.getenv("KUBECONFIG"), "MOONLB_CLUSTER=real needs KUBECONFIG")
-  local self = setmetatable({
-    home = temporary_folder(), kubeconfig = kubeconfig, is_real = true, namespaces = {}, processes = {},
-  }, Cluster)
-  local code, version, err = self:kubectl("get", "--raw", "/version")
-  assert(code == 0, err)
-  self.minor = assert(tonumber(version:match('"minor":%s*"(%d+)')), "no minor version in " .. version)
-  local _, server = self:kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
-  self.server = server
-  return self
-end
-
---- Start (or take) an API server. Call it inside `loop.test`.
--- @tparam[opt] table options  for the embedded one, see `moonlb.sandbox.api.start`
--- @treturn Cluster  `kubeconfig` (path), `server` (URL), `features` (see `since` above; each boolean), `is_real`,
---   `embedded` (the server object) and `faults(rule)` (see `moonlb.sandbox.faults`) when it is the embedded one
-function cluster.start(options)
-  local self = os.getenv("MOONLB_CLUSTER") == "real" and start_real() or start_embedded(options)
-  self.features = { faults = self.faults ~= nil }
-  for name, minor in pairs(since) do
-    self.features[name] = self.minor >= minor
-  end
-  return self
-end
-
---- Skip the test, by name, unless the server has a feature.
-function Cluster:needs(feature)
-  assert(self.features[feature] ~= nil, "no such feature: " .. feature)
-  if not self.features[feature] then
-    self:stop()
-    pending(("the server (1.%d) lacks %s"):format(self.minor, feature))
-  end
-end
-
-local function tail(value)
-  return type(value) == "table" and value or {}
-end
-
---- Start kubectl and do not wait: for `get -w`. Kill it when done.
--- @param ...  arguments; the last may be a table `{env={}, stdin=text}`
--- @treturn Process  of `spec.support.http`: `out`, `err`, `code`, `wait()`, `kill()`
-function Cluster:spawn(...)
-  local args = { ... }
-  local options = tail(args[#args])
-  if options == args[#args] then
-    args[#args] = nil
-  end
-  local process = http.spawn(os.getenv("KUBECTL") or "kubectl", args, {
-    env = environment(self.home, self.kubeconfig, options.env), stdin = options.stdin,
-  })
-  self.processes[process] = true
-  return process
-end
-
---- Run kubectl and wait.
--- @param ...  as for `spawn`
--- @treturn integer  exit code
--- @treturn string  standard output
--- @treturn string  standard error
-function Cluster:kubectl(...)
-  local process = self:spawn(...):wait(60)
-  self.processes[process] = nil
-  return process.code, process.out, process.err
-end
-
---- Run kubectl, which must succeed.
--- @treturn string  standard output
--- @treturn string  standard error (warnings)
-function Cluster:run(...)
-  local code, out, err = self:kubectl(...)
-  if code ~= 0 then
-    local words = {}
-    for _, word in ipairs({ ... }) do
-      words[#words + 1] = type(word) == "string" and word or nil
-    end
-    error(("kubectl %s: exit %d\n%s%s"):format(table.concat(words, " "), code, out, err), 2)
-  end
-  return out, err
-end
-
---- Apply a manifest (YAML or JSON text).
--- @param ...  more flags
-function Cluster:apply(manifest, ...)
-  local args = { "apply", "-f", "-", ... }
-  args[#args + 1] = { stdin = manifest }
-  return self:run(table.unpack(args))
-end
-
-local counter = 0
-
---- Make a namespace with a name of its own; what is in it goes at `stop`.
--- @treturn string  name
-function Cluster:namespace()
-  counter = counter + 1
-  local name = ("spec-%d-%d-%d"):format(uv.os_getpid(), os.time() % 100000, counter)
-  self:run("create", "namespace", name)
-  table.insert(self.namespaces, name)
-  return name
-end
-
--- A real server without a controller manager never finishes a namespace, so its objects are deleted one kind each.
-local function clean_real(self)
-  for _, name in ipairs(self.namespaces) do
-    self:kubectl("-n", name, "delete", "services,configmaps,leases,deployments", "--all", "--wait=false")
-    self:kubectl("delete", "namespace", name, "--wait=false")
-  end
-end
-
---- Stop the embedded server, or remove what was made on the real one. Stopping twice is fine.
-function Cluster:stop()
-  if self.is_stopped then
-    return
-  end
-  self.is_stopped = true
-  for process in pairs(self.processes) do
-    process:kill()
-    process:wait()
-  end
-  if self.embedded then
-    self.embedded:stop()
-  else
-    clean_real(self)
-  end
-  remove_tree(self.home)
-end
-
---- The body of an `it` with a cluster of its own, stopped also when the test fails.
--- @tparam function fn  `fn(c)`
--- @tparam[opt=60] number timeout_s
--- @tparam[opt] table options  for the embedded server
--- @treturn function
-function cluster.test(fn, timeout_s, options)
-  return loop.test(function()
-    local c = cluster.start(options)
-    local ok, err = xpcall(fn, function(message)
-      return type(message) == "string" and debug.traceback(message, 2) or message
-    end, c)
-    c:stop()
-    if not ok then
-      error(err, 0)
-    end
-  end, timeout_s or 60)
+  return nil
 end
 
 return cluster

@@ -7,14 +7,9 @@ local cli = {}
 --- Exit code for what the user got wrong: a flag, a file that cannot be read.
 cli.USAGE = 2
 
-<<<<<<< Updated upstream
--- In the order of `--help`. Each module is `{name, summary, configure(parser), run(arguments) -> exit code}`.
-local COMMANDS = { "run", "plan", "policy", "version" }
-=======
 -- In the order of `--help`. Each module is `{name, summary, configure(parser, add_help), run(arguments) -> exit code}`;
 -- `add_help(parser)` is for commands of its own below it.
-local COMMANDS = { "run", "sandbox", "version" }
->>>>>>> Stashed changes
+local COMMANDS = { "run", "plan", "policy", "sandbox", "version" }
 
 -- Asking for help ends the parsing: argparse has no other way out than an error, and makes a text of it.
 local function add_help(parser, asked)
