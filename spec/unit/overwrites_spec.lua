@@ -2,11 +2,11 @@ local overwrites = require("moonlb.allocator.overwrites")
 
 local function service(version, address)
   return { metadata = { resourceVersion = tostring(version),
-    annotations = { ["kube-vip.io/loadbalancerIPs"] = address }, labels = { implementation = "kube-vip" } },
-    spec = { loadBalancerIP = address } }
+    annotations = { ["kube-vip.io/loadbalancerIPs"] = address },
+    labels = { implementation = "kube-vip" } }, spec = { loadBalancerIP = address } }
 end
 
-describe("overwrites", function()
+describe("overwrites.saw", function()
   local time, book
 
   before_each(function()
@@ -14,47 +14,67 @@ describe("overwrites", function()
     book = overwrites.new({ now = function() return time end })
   end)
 
-  it("stops at the second overwrite within 10 s of our writes, for a while", function()
+  it("counts overwrites within 10 s of our writes", function()
     book:wrote("ns/a", service(1, "10.0.0.1"))
-    assert.is_false(book:saw("ns/a", service(2, "10.9.9.9")))
+    assert.equal(1, book:saw("ns/a", service(2, "10.9.9.9")))
     time = 103
     book:wrote("ns/a", service(3, "10.0.0.1"))
-    assert.is_true(book:saw("ns/a", service(4, "10.9.9.9")))
-    assert.is_true(book:is_halted("ns/a"))
-    time = 103 + overwrites.HALT
-    assert.is_false(book:is_halted("ns/a"))
+    assert.equal(2, book:saw("ns/a", service(4, "10.9.9.9")))
   end)
 
   it("counts one overwrite once, however many events follow", function()
     book:wrote("ns/a", service(1, "10.0.0.1"))
-    for version = 2, 9 do assert.is_false(book:saw("ns/a", service(version, "10.9.9.9"))) end
-    assert.is_false(book:is_halted("ns/a"))
+    assert.equal(1, book:saw("ns/a", service(2, "10.9.9.9")))
+    for version = 3, 9 do assert.is_nil(book:saw("ns/a", service(version, "10.9.9.9"))) end
   end)
 
   it("takes a change after 10 s for a user's", function()
     for i = 1, 5 do
       book:wrote("ns/a", service(2 * i, "10.0.0.1"))
-      time = time + overwrites.WINDOW
-      assert.is_false(book:saw("ns/a", service(2 * i + 1, "10.9.9.9")))
+      time = time + overwrites.WINDOW + 1
+      assert.is_nil(book:saw("ns/a", service(2 * i + 1, "10.9.9.9")))
     end
   end)
 
-  it("does not mind changes of other fields", function()
+  it("does not mind changes of other fields, nor our own write's event", function()
     book:wrote("ns/a", service(1, "10.0.0.1"))
-    book:wrote("ns/a", service(2, "10.0.0.1"))
-    assert.is_false(book:saw("ns/a", service(3, "10.0.0.1")))
-    assert.is_false(book:saw("ns/a", service(4, "10.0.0.1")))
-    assert.is_false(book:is_halted("ns/a"))
+    assert.is_nil(book:saw("ns/a", service(1, "10.0.0.1")))
+    assert.is_nil(book:saw("ns/a", service(3, "10.0.0.1")))
+    assert.equal(1, book:saw("ns/a", service(4, "10.9.9.9")))
   end)
 end)
 
-describe("overwrites.last_manager", function()
-  it("names the manager of the latest write that is not ours", function()
-    local client = { get = function() return { metadata = { managedFields = {
-      { manager = "kubectl", time = "2026-01-01T00:00:00Z" },
-      { manager = "other-ccm", time = "2026-01-01T00:00:09Z" },
-      { manager = "moonlb", time = "2026-01-01T00:00:10Z" },
-    } } } end }
-    assert.equal("field manager other-ccm", overwrites.last_manager(client, "/x"))
+describe("overwrites.halt", function()
+  it("leaves the Service alone for a while", function()
+    local time = 100
+    local book = overwrites.new({ now = function() return time end })
+    book:halt("ns/a")
+    assert.equal(overwrites.HALT, book:pause("ns/a"))
+    assert.is_nil(book:pause("ns/b"))
+    time = 100 + overwrites.HALT
+    assert.is_nil(book:pause("ns/a"))
+  end)
+end)
+
+describe("overwrites.manager", function()
+  local ours = { ["f:metadata"] = { ["f:annotations"] = { ["f:moonlb.io/assigned"] = {} } } }
+  local spec = { ["f:spec"] = { ["f:loadBalancerIP"] = {} } }
+
+  it("names who wrote our fields last, and is not us", function()
+    assert.equal("other-ccm", overwrites.manager({ metadata = { managedFields = {
+      { manager = "older-ccm", time = "2026-01-01T00:00:00Z", fieldsV1 = spec },
+      { manager = "other-ccm", time = "2026-01-01T00:00:09Z", fieldsV1 = spec },
+      { manager = "kubelet", time = "2026-01-01T00:00:10Z", fieldsV1 = { ["f:status"] = {} } },
+      { manager = "moonlb", time = "2026-01-01T00:00:11Z", fieldsV1 = ours },
+    } } }, "moonlb"))
+  end)
+
+  it("names nobody where the server keeps no managedFields", function()
+    assert.is_nil(overwrites.manager({ metadata = {} }, "moonlb"))
+  end)
+
+  it("knows people by kubectl", function()
+    assert.is_true(overwrites.is_person("kubectl-edit"))
+    assert.is_false(overwrites.is_person("argocd-controller"))
   end)
 end)

@@ -1,358 +1,365 @@
---- The allocator's hands: tells the engine what is, and carries out what it says should be. One leader writes.
+--- The allocator in a cluster: feeds the engine what the API shows and, while it leads, carries out what that says.
 --
--- Leadership is asked for again before each write. After winning it the Services are listed once more, so that the
--- first decision is made on what is, not on what a stale watch showed. An address is reserved when decided; the
--- patch's answer goes into the store, and a write whose fate is not known keeps its reservation until a read shows it.
+-- Every replica follows the API; one leads. A new leader lists the Services once more before it writes, and each write
+-- asks the election again. What is allocated is what the Services say: there is no state of our own to lose.
 -- @module moonlb.allocator.controller
 local async = require("moonlb.async")
 local engine = require("moonlb.allocator.engine")
 local informer = require("moonlb.kube.informer")
-local json = require("moonlb.json")
 local lease = require("moonlb.kube.lease")
 local log = require("moonlb.core.log")
 local overwrites = require("moonlb.allocator.overwrites")
 local runtime = require("moonlb.core.runtime")
 local workqueue = require("moonlb.kube.workqueue")
+local writer = require("moonlb.allocator.writer")
 
 local controller = {}
 
 local Controller = { __name = "moonlb.allocator.controller" }
 Controller.__index = Controller
 
-local LEASE = "moonlb-allocator"
-local WORKERS = 16 -- writes in flight: more gain nothing (the API server and etcd are the limit)
-local WITHDRAW = 1 -- seconds between a Service's deletionTimestamp and our taking the cleanup finalizer away
+--- The manager's name under which the API server records our writes: the first word of our user agent.
+controller.MANAGER = "moonlb"
 
--- Reasons for which a write certainly did not happen.
-local REFUSED = { Conflict = true, NotFound = true, Invalid = true, Forbidden = true, BadRequest = true,
-  Unauthorized = true, TooManyRequests = true, ECONNREFUSED = true, EAGAIN = true, UnsupportedMediaType = true }
+-- Seconds that the announcers have to withdraw the addresses of a deleted Service, before the finalizer goes.
+local WITHDRAWAL = 1
+-- Seconds between tries of a new leader to list the Services.
+local LIST_AGAIN = 1
+-- Seconds that a stop waits for writes under way.
+local LAST_WRITES = 3
 
-local function path_of(key)
-  return ("/api/v1/namespaces/%s/services/%s"):format(key:match("^(.*)/(.*)$"))
+local function project_configmap(object)
+  return { kind = "ConfigMap", apiVersion = "v1", metadata = object.metadata, data = object.data }
 end
 
---- @tparam table options
---   `client`, `services` (informer), `events` (recorder), `identity` (of this process in the Lease), `settings`
---   (`configmap`, `configmap_namespace` and those of moonlb.allocator.engine), `host` (moonlb.policy.host, or nil)
--- @treturn Controller
-function controller.new(options)
-  local settings = setmetatable({
-    configmap = options.settings.configmap_namespace .. "/" .. options.settings.configmap,
-  }, { __index = options.settings })
-  local self = setmetatable({
-    client = options.client, services = options.services, events = options.events, settings = settings,
-    engine = engine.new({ now = runtime.boottime, utc = runtime.walltime, settings = settings, host = options.host }),
-    counts = {}, -- action -> decisions carried out
-    unwritten = {}, -- key -> Events that wait for their write
-    unknown = {}, -- key -> true: a write whose fate is not known
-    excluded = {}, -- "text\0reason" -> {text, reason}
-    overwrites = overwrites.new({ now = runtime.boottime }),
-  }, Controller)
-  self.queue = workqueue.new({ name = "allocator", workers = WORKERS, reconcile = function(key)
-    return self:reconcile(key)
-  end })
-  self.election = lease.new({
-    client = options.client, namespace = options.settings.configmap_namespace, name = LEASE,
-    identity = options.identity,
-    on_start = function() self.take_over = async.run(self.begin, self) end,
-    on_stop = function() self.is_ready = false end,
-  })
-  return self
-end
-
--- What is ---------------------------------------------------------------------------------------------------------
-
--- Addresses that rest come free in a moment: then those that wait are tried again.
-local function wake_at_expiry(self)
-  local pause = self.engine:next_expiry()
-  if not pause then return end
-  if self.expiry then self.expiry:stop() end
-  self.expiry = async.timer(pause + 0.01, function()
-    self.expiry = nil
-    self:retry_pending()
-    wake_at_expiry(self)
-  end)
-end
-
-local function on_service(self, key, new, old)
-  local freed
-  if new then
-    freed = self.engine:set_service(new)
-    if self.overwrites:saw(key, new, old) then self:report_overwrite(key, new) end
-  else
-    freed = self.engine:remove_service(key)
-    self.unwritten[key], self.unknown[key] = nil, nil
-    self.overwrites:forget(key)
-    self.queue:forget(key)
-  end
-  if new and self.is_ready then self.queue:add(key) end
-  if freed then
-    self:retry_pending()
-    wake_at_expiry(self)
-  end
-end
-
--- Bad items are Events on the ConfigMap, written by the leader alone.
-local function tell_configmap(self)
-  local object = self.configmap_object
-  if not object or not self:leading() then return end
-  for _, event in ipairs(self.engine:configmap_events()) do
-    self.events:emit(object, event.type, event.reason, event.message)
-  end
-end
-
-local function on_configmap(self, object)
-  if object then object.kind, object.apiVersion = "ConfigMap", "v1" end
-  self.configmap_object = object
-  local warnings = self.engine:set_configmap(object)
-  log.info(object and "ConfigMap read" or "no ConfigMap", { name = self.settings.configmap,
-    pools = #self.engine:pools(), warnings = #warnings })
-  for _, warning in ipairs(warnings) do
-    log.warn("ConfigMap", { key = warning.key, item = warning.item, error = warning.message })
-  end
-  tell_configmap(self)
-  self:retry_pending()
-end
-
-local function follow(self)
-  local settings = self.settings
-  self.configmaps = informer.new({ client = self.client, log_name = "configmap",
-    path = ("/api/v1/namespaces/%s/configmaps"):format(settings.configmap_namespace),
-    field_selector = "metadata.name=" .. settings.configmap:match("/(.*)$") })
-  self.configmaps:on(function(_, new) on_configmap(self, new) end)
-  self.nodes = informer.new({ client = self.client, log_name = "nodes", path = "/api/v1/nodes",
-    project = controller.project_node })
-  self.nodes:on(function(name, new)
-    if new then self.engine:set_node(new) else self.engine:remove_node(name) end
-  end)
-  self.services:on(function(key, new, old) on_service(self, key, new, old) end)
-  for _, service in self.services:each() do self.engine:set_service(service) end
-  self.configmaps:start()
-  self.nodes:start()
-end
-
---- What the store keeps of a Node: what policies may look at. The kubelet's heartbeats change nothing of it.
--- @tparam table object
--- @treturn table
-function controller.project_node(object)
-  local metadata, spec, status = object.metadata, object.spec or {}, object.status or {}
+local function project_node(object)
+  local metadata, status = object.metadata, object.status
   return {
     metadata = { name = metadata.name, uid = metadata.uid, resourceVersion = metadata.resourceVersion,
-      labels = metadata.labels, annotations = metadata.annotations },
-    spec = { unschedulable = spec.unschedulable, taints = spec.taints },
-    status = { addresses = status.addresses },
+      labels = metadata.labels, annotations = metadata.annotations, deletionTimestamp = metadata.deletionTimestamp },
+    spec = type(object.spec) == "table" and { unschedulable = object.spec.unschedulable, taints = object.spec.taints }
+      or nil,
+    status = type(status) == "table" and { addresses = status.addresses } or nil,
   }
 end
 
---- What this process' node needs for itself, beside what the API tells of Nodes.
--- @tparam table list  `{first=, last=, reason=}`
-function Controller:set_excluded(list)
-  local wanted = {}
-  for _, entry in ipairs(list) do
-    local text = entry.first == entry.last and entry.first or entry.first .. "-" .. entry.last
-    wanted[text .. "\0" .. entry.reason] = { text, entry.reason }
-  end
-  for id, entry in pairs(self.excluded) do
-    if not wanted[id] then self.engine:unexclude(entry[1], entry[2]) end
-  end
-  for id, entry in pairs(wanted) do
-    if not self.excluded[id] then self.engine:exclude(entry[1], entry[2]) end
-  end
-  self.excluded = wanted
-  self:retry_pending()
+local function open_informers(self, settings)
+  self.configmaps = informer.new({ client = self.client, log_name = "configmaps", project = project_configmap,
+    path = ("/api/v1/namespaces/%s/configmaps"):format(settings.configmap_namespace),
+    field_selector = "metadata.name=" .. settings.configmap })
+  self.nodes = informer.new({ client = self.client, log_name = "nodes", path = "/api/v1/nodes",
+    project = project_node })
 end
 
--- Leading ---------------------------------------------------------------------------------------------------------
+-- The engine knows the ConfigMap by its key.
+local function new_engine(options, configmap_key)
+  return engine.new({ now = runtime.boottime, utc = runtime.walltime, host = options.host,
+    settings = setmetatable({ configmap = configmap_key }, { __index = options.settings }) })
+end
+
+--- @tparam table options  `client` (moonlb.kube.client), `election_client` (the same without repetitions), `services`
+--   (informer, started by the caller), `events` (recorder), `identity` (unique to this process), `host`
+--   (moonlb.policy.host, or nil), `settings`: those of moonlb.allocator.engine, `configmap`, `configmap_namespace`,
+--   `lease_name`, `lease_duration`, `lease_renew_deadline`, `lease_retry`
+-- @treturn Controller  `counts`: action -> decisions carried out (for `pending`: told)
+function controller.new(options)
+  local settings = options.settings
+  local configmap_key = settings.configmap_namespace .. "/" .. settings.configmap
+  local self = setmetatable({
+    client = options.client, services = options.services, events = options.events,
+    engine = new_engine(options, configmap_key), configmap_key = configmap_key,
+    overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, held_events = {}, excluded = {}, leaving = {},
+    is_active = false, term = 0,
+  }, Controller)
+  open_informers(self, settings)
+  self.queue = workqueue.new({ name = "allocator", reconcile = function(key) return self:reconcile(key) end })
+  self.writer = writer.new({ client = self.client, engine = self.engine, services = self.services,
+    may_write = function() return self:leading() end,
+    on_written = function(key, decision, object) self:on_written(key, decision, object) end })
+  self.election = lease.new({ client = options.election_client or options.client, identity = options.identity,
+    namespace = settings.configmap_namespace, name = settings.lease_name or "moonlb-allocator",
+    duration = settings.lease_duration, renew_deadline = settings.lease_renew_deadline, retry = settings.lease_retry,
+    on_start = function() self:lead() end, on_stop = function() self:follow() end })
+  return self
+end
+
+--- Begin to follow the API and to take part in the election.
+function Controller:start()
+  self.services:on(function(key, new) self:on_service(key, new) end)
+  self.configmaps:on(function(key, new) if key == self.configmap_key then self:on_configmap(new) end end)
+  self.nodes:on(function(name, new) self:on_node(name, new) end)
+  for key, object in self.services:each() do self:on_service(key, object) end
+  self.configmaps:start()
+  self.nodes:start()
+  self.election:start()
+end
+
+--- Stop: writes under way come to their end, then the Lease is given back. In a task.
+function Controller:stop()
+  self.is_stopping = true
+  self:follow()
+  self.queue:stop()
+  local deadline = runtime.boottime() + LAST_WRITES
+  while self.queue.active > 0 and runtime.boottime() < deadline do async.sleep(0.01) end
+  self.election:stop()
+  self.configmaps:stop()
+  self.nodes:stop()
+end
 
 --- Whether this process may write now.
 function Controller:leading()
   return self.election:leading()
 end
 
---- Whether what must be known is known; else false and what is missing.
--- @treturn boolean
--- @treturn string
+--- Whether all that decisions need is known.
+-- @treturn boolean|nil  true; or nil, what is missing
 function Controller:ready()
-  if not self.configmaps.synced then return false, "configmap: " .. (self.configmaps.error or "not listed yet") end
-  if self.election.error then return false, "leader election: " .. self.election.error end
+  for _, it in ipairs({ self.services, self.configmaps, self.nodes }) do
+    -- A Role without Nodes must not keep every Service pending: then only their addresses go unexcluded.
+    local is_forbidden = it == self.nodes and it.reason == "Forbidden"
+    if not it.synced and not is_forbidden then return nil, it.name .. ": " .. (it.error or "not listed yet") end
+  end
   return true
 end
 
--- Newly the leader: see the Services as they are, then decide for all of them, those that ask for an address first.
-function Controller:begin()
-  for _, followed in ipairs({ self.services, self.configmaps, self.nodes }) do
-    -- Nodes only add exclusions: without the right to list them the rest goes on.
-    while not followed.synced and not (followed == self.nodes and followed.error) do
-      if not self:leading() or not async.sleep(0.02) then return end
+-- Leading. ----------------------------------------------------------------------------------------------------------
+
+-- Know everything, list the Services anew, then write.
+local function take_office(self, term)
+  while self.term == term and not self.is_stopping do
+    local ok, message = self:ready()
+    if ok then ok, message = self.services:refresh() end
+    if self.term ~= term or self.is_stopping then return end
+    if ok then
+      self.is_active = true
+      log.info("allocating", { services = self.services.count, identity = self.election.identity })
+      self:tell_configmap()
+      return self:add_all(self.engine:keys())
+    end
+    log.debug("not ready to allocate", { error = message })
+    async.sleep(LIST_AGAIN)
+  end
+end
+
+--- The election was won.
+function Controller:lead()
+  self.term = self.term + 1
+  async.run(take_office, self, self.term)
+end
+
+--- The election was lost, or the Lease could not be renewed in time.
+function Controller:follow()
+  self.term = self.term + 1
+  self.is_active = false
+  if self.retry_timer then self.retry_timer:stop() end
+  self.retry_timer, self.retry_at = nil, nil
+end
+
+-- What the API shows. -----------------------------------------------------------------------------------------------
+
+local function record_of(self, key)
+  return self.engine.state.services[key]
+end
+
+-- In one pass, Services that ask for an address are decided before the rest.
+function Controller:add(key)
+  local record = record_of(self, key)
+  self.queue:add(key, record ~= nil and record.request ~= nil)
+end
+
+function Controller:add_all(keys)
+  for _, key in ipairs(keys) do self:add(key) end
+end
+
+-- Others that hold one of the Service's addresses as well: which of them has to give way is seen by each alone.
+local function add_rivals(self, key)
+  local record = record_of(self, key)
+  for _, item in ipairs(record and record.assigned or {}) do
+    local holders = self.engine.state.ownership:holders(item)
+    for _, other in ipairs(#holders > 1 and holders or {}) do
+      if other.key ~= key then self:add(other.key) end
     end
   end
-  local ok, message
-  repeat
-    ok, message = self.services:refresh()
-    if not self:leading() then return end
-    if not ok then
-      log.warn("cannot list the Services before the first write", { error = message })
-      if not async.sleep(1) then return end
-    end
-  until ok
-  self.is_ready = true
-  tell_configmap(self)
-  for _, key in ipairs(self.engine:keys()) do self.queue:add(key) end
-  wake_at_expiry(self)
 end
 
---- Try the Services that wait, now and not after a pause.
+--- A Service appeared, changed, or (nil) is gone.
+function Controller:on_service(key, object)
+  local is_freed
+  if object then
+    is_freed = self.engine:set_service(object)
+    local row = self.overwrites:saw(key, object)
+    if row and self.is_active then async.run(self.judge, self, key, row) end
+  else
+    is_freed = self.engine:remove_service(key)
+    self.overwrites:forget(key)
+    self.writer:drop(key)
+    self.queue:forget(key)
+    self.held_events[key], self.leaving[key] = nil, nil
+  end
+  if not self.is_active then return end
+  if object then
+    self:add(key)
+    add_rivals(self, key)
+  end
+  if is_freed then self:plan_retry() end
+end
+
+--- The ConfigMap appeared, changed, or (nil) is gone.
+function Controller:on_configmap(object)
+  self.configmap = object
+  for _, warning in ipairs(self.engine:set_configmap(object)) do
+    log.warn("ConfigMap", { object = self.configmap_key, key = warning.key, item = warning.item,
+      error = warning.message })
+  end
+  if not self.is_active then return end
+  self:tell_configmap()
+  self:add_all(self.engine:affected_by_config())
+end
+
+--- A Node appeared, changed, or (nil) is gone: its addresses are for nobody, or again for all.
+function Controller:on_node(name, object)
+  if object then self.engine:set_node(object) else self.engine:remove_node(name) end
+  if self.is_active then self:retry_pending() end
+end
+
+-- Events on the ConfigMap itself, for each bad item; or that there is none.
+function Controller:tell_configmap()
+  if not self.configmap then
+    local namespace, name = self.configmap_key:match("^(.-)/(.+)$")
+    log.warn("no ConfigMap", { object = self.configmap_key })
+    return self.events:emit({ kind = "ConfigMap", metadata = { namespace = namespace, name = name } }, "Warning",
+      "ConfigInvalid", "there is no such ConfigMap: no Service gets an address from a pool until there is")
+  end
+  for _, event in ipairs(self.engine:configmap_events()) do
+    self.events:emit(self.configmap, event.type, event.reason, event.message)
+  end
+end
+
+--- Take the addresses that nobody may be given, as the announcer of this node sees them.
+-- @tparam table list  array of `{first=, last=, reason=}`; replaces the one before
+function Controller:set_excluded(list)
+  local fresh = {}
+  for _, item in ipairs(list) do
+    local text = item.first == item.last and item.first or item.first .. "-" .. item.last
+    fresh[text .. "\0" .. item.reason] = { text = text, reason = item.reason }
+  end
+  for id, item in pairs(self.excluded) do
+    if not fresh[id] then self.engine:unexclude(item.text, item.reason) end
+  end
+  for id, item in pairs(fresh) do
+    if not self.excluded[id] then self.engine:exclude(item.text, item.reason) end
+  end
+  self.excluded = fresh
+  if self.is_active then self:retry_pending() end
+end
+
+-- Services that wait. -----------------------------------------------------------------------------------------------
+
+--- Try all that wait for an address, at once: what they lacked may be there now.
 function Controller:retry_pending()
-  if not self.is_ready then return end
-  for _, key in ipairs(self.engine:pending()) do self.queue:add(key) end
+  self:add_all(self.engine:pending())
 end
 
--- What should be --------------------------------------------------------------------------------------------------
+--- A freed address rests for some seconds: try those that wait when the first rest is over.
+function Controller:plan_retry()
+  local rest = self.engine:next_expiry()
+  if not rest then return end
+  local at = runtime.boottime() + rest
+  if self.retry_at and self.retry_at <= at then return end
+  if self.retry_timer then self.retry_timer:stop() end
+  self.retry_at = at
+  self.retry_timer = async.timer(math.max(0, rest) + 0.01, function()
+    self.retry_timer, self.retry_at = nil, nil
+    self:retry_pending()
+    self:plan_retry()
+  end)
+end
 
-local function emit(self, key, list)
+-- Reconciling. ------------------------------------------------------------------------------------------------------
+
+local function emit_all(self, key, events)
   local service = self.services:get(key)
-  for _, event in ipairs(service and list or {}) do
+  for _, event in ipairs(service and events or {}) do
     self.events:emit(service, event.type, event.reason, event.message)
   end
 end
 
--- A write whose fate is not known: only a read shows whether its reservation holds.
-local function settle_unknown(self, key)
-  local object, message, reason = self.client:get(path_of(key))
-  if not object and reason ~= "NotFound" then return nil, message end
-  self.unknown[key] = nil
-  self.engine:release(key)
-  if object then
-    self.services:absorb(object)
-  else
-    self.services:forget(key)
+-- What was refused is said at once; that an address was given, once it is written.
+function Controller:tell(key, result)
+  local now, later = {}, {}
+  for _, event in ipairs(result.events) do
+    table.insert(event.type == "Normal" and result.patch and later or now, event)
   end
-  return true
+  if later[1] then self.held_events[key] = later end
+  emit_all(self, key, now)
+  if now[1] and result.decision and result.decision.action == "pending" then self:count("pending") end
 end
 
--- The write did not happen, or its fate is not known.
-local function write_failed(self, key, message, reason, status)
-  if not REFUSED[reason] then
-    self.unknown[key] = true
-    return nil, message
-  end
-  self.engine:release(key)
-  if reason == "NotFound" then
-    self.services:forget(key)
-    return true
-  elseif reason == "Conflict" then -- somebody was faster: look again, and decide anew
-    local object = self.client:get(path_of(key))
-    if object then self.services:absorb(object) end
-    self.queue:add(key)
-    return true
-  elseif reason == "Invalid" then
-    emit(self, key, { { type = "Warning", reason = "AddressRefused",
-      message = "the API server refuses: " .. message } })
-  end
-  log.warn("Service not written", { service = key, error = message, reason = reason, status = status })
-  return nil, message
-end
-
-local function write(self, key, result)
-  if result.reserve then self.engine:reserve(key, result.decision) end
-  if not self:leading() then
-    self.engine:release(key)
-    return true
-  end
-  local object, message, reason, status = self.client:merge_patch(path_of(key), json.encode(result.patch))
-  if not object then return write_failed(self, key, message, reason, status) end
-  local action = result.decision.action
+function Controller:count(action)
   self.counts[action] = (self.counts[action] or 0) + 1
+end
+
+--- A decision stands in the API.
+function Controller:on_written(key, decision, object)
   self.overwrites:wrote(key, object)
-  self.services:absorb(object)
-  return true
+  self:count(decision.action)
+  log.info("service", { service = key, action = decision.action, addresses = table.concat(decision.addresses, ","),
+    rule = decision.rule, pool = decision.pool })
+  emit_all(self, key, self.held_events[key])
+  self.held_events[key] = nil
 end
 
-local function clear_status(self, key)
-  local ok, message, reason = self.client:merge_patch(path_of(key) .. "/status",
-    json.encode({ status = { loadBalancer = json.object({ ingress = json.null }) } }))
-  if ok then self.services:absorb(ok) end
-  if ok or reason == "NotFound" then return true end
-  return nil, message
-end
-
--- The announcers withdraw on the deletionTimestamp that we see too; a moment later nothing answers any more.
-local function remove_finalizer(self, key, result)
-  self.deleting = self.deleting or {}
-  local since = self.deleting[key]
-  if not since then
-    self.deleting[key] = runtime.boottime()
-    self.queue:add_after(key, WITHDRAW)
-    return true
-  end
-  local rest = since + WITHDRAW - runtime.boottime()
+-- A Service that is being deleted: the cloud controllers' finalizer would keep it for ever.
+local function release_finalizer(self, key, patch)
+  local now = runtime.boottime()
+  self.leaving[key] = self.leaving[key] or now
+  local rest = self.leaving[key] + WITHDRAWAL - now
   if rest > 0 then
     self.queue:add_after(key, rest)
     return true
   end
-  self.deleting[key] = nil
-  local object, message, reason = self.client:merge_patch(path_of(key), json.encode(result.finalizer_removal))
-  if object then
-    if #(object.metadata.finalizers or {}) > 0 then self.services:absorb(object) end
-    return true
-  end
-  if reason == "NotFound" then return true end
-  if reason == "Conflict" then self.queue:add_after(key, 0.05) end
-  return reason == "Conflict" or nil, message
+  return self.writer:write(key, { patch = patch, decision = { action = "release", addresses = {} } })
 end
 
---- Bring one Service to what the engine says. In a task; called by the queue.
--- @tparam string key
--- @treturn boolean  true; nil, message: again after a pause
+--- Bring one Service to what the engine says. In a task of the queue.
+-- @treturn boolean  true; or nil, message, reason: the queue comes again
 function Controller:reconcile(key)
-  if not self.is_ready or not self:leading() or not self.services:get(key) then return true end
-  if self.unknown[key] then
-    local ok, message = settle_unknown(self, key)
-    if not ok then return nil, message end
-  end
-  if self.overwrites:is_halted(key) then
-    self.queue:add_after(key, self.overwrites:rest(key))
+  if not self.is_active then return true end
+  local ok, message, reason = self.writer:settle(key)
+  if not ok then return nil, message, reason end
+  local pause = self.overwrites:pause(key)
+  if pause then
+    self.queue:add_after(key, pause)
     return true
   end
   local result = self.engine:reconcile(key)
-  if #result.events > 0 then self.unwritten[key] = result.events end
-  local ok, message = true, nil
-  if result.patch then ok, message = write(self, key, result) end
-  if ok and result.status_clear then ok, message = clear_status(self, key) end
-  if ok and result.finalizer_removal then ok, message = remove_finalizer(self, key, result) end
-  -- An Event tells what is: it waits for its write.
-  if ok and self.unwritten[key] then
-    emit(self, key, self.unwritten[key])
-    self.unwritten[key] = nil
+  self:tell(key, result)
+  if result.finalizer_removal then return release_finalizer(self, key, result.finalizer_removal) end
+  if result.patch then
+    ok, message, reason = self.writer:write(key, result)
+    if not ok then return nil, message, reason end
   end
-  return ok, message
+  if result.status_clear then return self.writer:clear_status(key) end
+  return true
 end
 
---- Another controller undid our write twice: say who, and leave the Service alone for a while.
-function Controller:report_overwrite(key, service)
-  async.run(function()
-    local who = overwrites.last_manager(self.client, path_of(key))
-    self.events:emit(service, "Warning", "AllocatorConflict",
-      ("%s writes the same fields: moonlb leaves this Service alone for %d min; let only one of them allocate"):format(
-        who, overwrites.HALT // 60))
-  end)
-end
-
---- Begin to follow the API and to take part in the election. The Services' informer is started by its owner.
-function Controller:start()
-  follow(self)
-  self.election:start()
-end
-
---- Stop, and give the Lease back. In a task.
-function Controller:stop()
-  self.is_ready = false
-  self.queue:stop()
-  if self.expiry then self.expiry:stop() end
-  if self.take_over then self.take_over:cancel() end
-  self.configmaps:stop()
-  self.nodes:stop()
-  self.election:stop()
+--- Our fields were changed within seconds of our write, once more: by whom? A program is left the Service. In a task.
+-- @tparam string key
+-- @tparam number row  how often in a row
+function Controller:judge(key, row)
+  if row < overwrites.LIMIT then return end
+  local object = self.client:get(("/api/v1/namespaces/%s/services/%s"):format(key:match("^([^/]+)/(.+)$")),
+    { keep_managed = true })
+  local manager = object and overwrites.manager(object, controller.MANAGER)
+  if manager and overwrites.is_person(manager) then return end
+  if not manager and row < overwrites.NAMELESS_LIMIT then return end
+  self.overwrites:halt(key)
+  local service = self.services:get(key)
+  if not service then return end
+  self.events:emit(service, "Warning", "AllocatorConflict",
+    ("%s changes what moonlb writes here, again and again: moonlb leaves this Service alone for %d minutes. Two "
+      .. "controllers must not allocate for one Service; turn one off, or tell them apart by loadBalancerClass")
+      :format(manager or "another controller", overwrites.HALT // 60))
 end
 
 return controller

@@ -1,4 +1,8 @@
---- Two controllers that write the same fields would go on for ever: noticed after the second time within 10 s.
+--- Tells another controller that fights over our fields from a user who edits them. Pure: it is told what we wrote
+-- and what the API shows.
+--
+-- A field of ours that somebody changes within 10 s of our write is an overwrite. A second one in a row by a program is
+-- a fight: writing on would go on for ever. People (kubectl) may change their minds as often as they like.
 -- @module moonlb.allocator.overwrites
 local fields = require("moonlb.allocator.fields")
 
@@ -7,81 +11,110 @@ local overwrites = {}
 local Overwrites = { __name = "moonlb.allocator.overwrites" }
 Overwrites.__index = Overwrites
 
-overwrites.WINDOW = 10 -- seconds after our write within which somebody else's counts
-overwrites.LIMIT = 2 -- so many of them stop us
-overwrites.HALT = 600 -- seconds for which the Service is left alone
+--- A change within so many seconds of our write is an answer to it.
+overwrites.WINDOW = 10
+--- Overwrites in a row that are a fight: by a program that managedFields names, or by whom nobody can name.
+overwrites.LIMIT, overwrites.NAMELESS_LIMIT = 2, 5
+--- A Service that is fought over is left alone for so many seconds.
+overwrites.HALT = 600
 
---- @tparam table options  `now`: seconds
+--- Nothing written yet.
+-- @tparam table options  `now`: seconds of a clock that never jumps
+-- @treturn Overwrites
 function overwrites.new(options)
-  return setmetatable({ now = options.now, writes = {} }, Overwrites)
+  return setmetatable({ now = options.now, written = {}, rows = {}, halted = {} }, Overwrites)
 end
 
-local function map(value) return type(value) == "table" and value or {} end
-
--- Our fields as one text.
-local function ours(service)
-  local annotations, labels = map(service.metadata.annotations), map(service.metadata.labels)
-  return table.concat({ tostring(annotations[fields.ASSIGNED]), tostring(annotations[fields.ADDRESSES]),
-    tostring(labels[fields.LABEL]), tostring(map(service.spec).loadBalancerIP) }, "\0")
+local function text(map, name)
+  local value = type(map) == "table" and map[name]
+  return type(value) == "string" and value or ""
 end
 
---- We wrote the Service; `service` is what the API made of it.
-function Overwrites:wrote(key, service)
-  local before = self.writes[key]
+-- What the object has in the fields that the allocator writes.
+local function read(object)
+  local metadata = object.metadata
+  return table.concat({
+    text(metadata.annotations, fields.ASSIGNED), text(metadata.annotations, fields.ADDRESSES),
+    text(metadata.labels, fields.LABEL), text(object.spec, "loadBalancerIP"),
+  }, "\n")
+end
+
+--- A write of ours was answered with this object.
+function Overwrites:wrote(key, object)
+  self.written[key] = { at = self.now(), fields = read(object), version = object.metadata.resourceVersion }
+end
+
+--- The API shows this object.
+-- @treturn number|nil  overwrites in a row, when this is one
+function Overwrites:saw(key, object)
+  local ours = self.written[key]
+  if not ours or object.metadata.resourceVersion == ours.version or read(object) == ours.fields then return nil end
   local now = self.now()
-  local goes_on = before and now - before.at < overwrites.WINDOW
-  self.writes[key] = { at = now, text = ours(service), version = service.metadata.resourceVersion,
-    count = goes_on and before.count or 0 }
-end
-
---- A Service as an event shows it.
--- @treturn boolean  true when this is the overwrite that stops us
-function Overwrites:saw(key, service)
-  local write = self.writes[key]
-  if not write or write.halted_at or service.metadata.resourceVersion == write.version then return false end
-  if self.now() - write.at >= overwrites.WINDOW then
-    self.writes[key] = nil
-    return false
+  local row = self.rows[key]
+  self.written[key] = nil
+  if now - ours.at > overwrites.WINDOW then
+    self.rows[key] = nil
+    return nil
   end
-  if write.text == ours(service) or write.is_counted then return false end
-  write.is_counted = true
-  write.count = write.count + 1
-  if write.count < overwrites.LIMIT then return false end
-  write.halted_at = self.now()
-  return true
+  if not row or now - row.at > 2 * overwrites.WINDOW then row = { count = 0 } end
+  row.count, row.at = row.count + 1, now
+  self.rows[key] = row
+  return row.count
 end
 
---- Whether the Service is left alone now.
-function Overwrites:is_halted(key)
-  local write = self.writes[key]
-  if not write or not write.halted_at then return false end
-  if self:rest(key) > 0 then return true end
-  self.writes[key] = nil
-  return false
+--- Leave the Service alone for a while.
+function Overwrites:halt(key)
+  self.halted[key] = self.now() + overwrites.HALT
+  self.rows[key] = nil
 end
 
---- Seconds until a halted Service is looked at again.
-function Overwrites:rest(key)
-  return math.max(0, self.writes[key].halted_at + overwrites.HALT - self.now())
+--- Whether it is left alone.
+-- @treturn number|nil  seconds until it is looked at again
+function Overwrites:pause(key)
+  local rest = self.halted[key] and self.halted[key] - self.now()
+  if rest and rest > 0 then return rest end
+  self.halted[key] = nil
+  return nil
 end
 
 --- The Service is gone.
 function Overwrites:forget(key)
-  self.writes[key] = nil
+  self.written[key], self.rows[key], self.halted[key] = nil, nil, nil
 end
 
---- Who wrote the Service last, from its managedFields.
--- @tparam Client client  moonlb.kube.client
--- @tparam string path
--- @treturn string  "field manager NAME", or "another controller"
-function overwrites.last_manager(client, path)
-  local object = client:get(path, { keep_managed = true })
-  local latest
-  for _, entry in ipairs(object and map(object.metadata.managedFields) or {}) do
-    local is_later = not latest or tostring(entry.time) > tostring(latest.time)
-    if entry.manager ~= "moonlb" and is_later then latest = entry end
+-- Whether a fieldsV1 tree (structured-merge-diff's notation) holds one of our fields.
+local function owns_ours(tree)
+  if type(tree) ~= "table" then return false end
+  local function at(...)
+    local node = tree
+    for _, name in ipairs({ ... }) do
+      node = type(node) == "table" and node["f:" .. name]
+    end
+    return node ~= nil and node ~= false
   end
-  return latest and "field manager " .. tostring(latest.manager) or "another controller"
+  return at("metadata", "annotations", fields.ASSIGNED) or at("metadata", "annotations", fields.ADDRESSES)
+    or at("metadata", "labels", fields.LABEL) or at("spec", "loadBalancerIP")
+end
+
+--- Who else wrote our fields last, by metadata.managedFields (meta/v1 ManagedFieldsEntry).
+-- @tparam table object  with its managedFields
+-- @tparam string own  our manager's name
+-- @treturn string|nil  the manager's name
+function overwrites.manager(object, own)
+  local entries = type(object.metadata.managedFields) == "table" and object.metadata.managedFields or {}
+  local latest
+  for _, entry in ipairs(entries) do
+    if type(entry.manager) == "string" and entry.manager ~= own and owns_ours(entry.fieldsV1)
+      and (not latest or text(entry, "time") >= text(latest, "time")) then
+      latest = entry
+    end
+  end
+  return latest and latest.manager
+end
+
+--- Whether a manager's name is that of the program people type with.
+function overwrites.is_person(manager)
+  return manager:find("^kubectl") ~= nil
 end
 
 return overwrites

@@ -6,15 +6,15 @@
 -- @module moonlb.kube.client
 local async = require("moonlb.async")
 local cjson = require("cjson.safe")
-local null = require("cjson").null
+local json = require("moonlb.json")
 
 local client = {}
 
 local Client = { __name = "moonlb.kube.client" }
 Client.__index = Client
 
-local json = cjson.new()
-json.decode_max_depth(100)
+local reader = cjson.new()
+reader.decode_max_depth(100)
 
 -- Reasons for answers without a Status body (a proxy's page, an empty body).
 local REASONS = {
@@ -63,7 +63,7 @@ end
 -- @tparam table response  `{status, body, content_type}`
 -- @treturn table  the object; or nil, message, reason, status
 function client.interpret(response)
-  local object = json.decode(response.body)
+  local object = reader.decode(response.body)
   local is_object = type(object) == "table"
   if response.status >= 200 and response.status < 300 then
     if is_object then return object end
@@ -127,7 +127,7 @@ end
 --- List a collection in pages.
 -- @tparam string path
 -- @tparam table options  `limit` (500), `label_selector`, `field_selector`
--- @tparam function on_page  `(items)`, called in order; the loop turns between pages
+-- @tparam function on_page  `(items, resource_version)`, called in order; may wait; the loop turns between pages
 -- @treturn string  the list's resourceVersion; or nil, message, reason, status (`"Expired"`: begin anew)
 function Client:list(path, options, on_page)
   local continue
@@ -137,7 +137,7 @@ function Client:list(path, options, on_page)
     local page, message, reason, status = self:request("GET", with_query(path, query))
     if not page then return nil, message, reason, status end
     local metadata = type(page.metadata) == "table" and page.metadata or {}
-    on_page(type(page.items) == "table" and page.items or {})
+    on_page(type(page.items) == "table" and page.items or {}, metadata.resourceVersion)
     continue = type(metadata.continue) == "string" and metadata.continue ~= "" and metadata.continue or nil
     if not continue then return metadata.resourceVersion or "" end
     local ok
@@ -161,13 +161,13 @@ function Client:watch(path, options, on_event, on_end)
     on_end(err)
   end
   local function on_line(line)
-    local event = json.decode(line)
+    local event = reader.decode(line)
     local object = type(event) == "table" and event.object
     if type(object) ~= "table" or type(event.type) ~= "string" then
       return fail({ message = "the watch sent no event: " .. excerpt(line), code = "EBADMSG" })
     end
     if event.type == "ERROR" then
-      local reason = object.reason ~= null and object.reason or REASONS[object.code] or "Unknown"
+      local reason = object.reason ~= json.null and object.reason or REASONS[object.code] or "Unknown"
       return fail({ message = tostring(object.message), code = object.code == 410 and "Expired" or reason })
     end
     on_event(event.type, object)
