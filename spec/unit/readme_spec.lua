@@ -1,0 +1,71 @@
+-- The examples in the READMEs: each ```console block is run as it stands, and prints what stands there.
+local loop = require("spec.support.loop")
+local program = require("spec.support.program")
+
+local FILES = { "README.md", "core/README.md", "lua/README.md", "policies/README.md", "manifests/README.md",
+  "spec/README.md", "vendor/README.md" }
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+-- Each `$ command` with the lines that follow it.
+local function examples(text)
+  local list = {}
+  for block in text:gmatch("\n```console\n(.-)\n```") do
+    for line in (block .. "\n"):gmatch("(.-)\n") do
+      local command = line:match("^%$ (.*)$")
+      if command then
+        list[#list + 1] = { command = command, output = {} }
+      elseif list[#list] then
+        table.insert(list[#list].output, line)
+      end
+    end
+  end
+  return list
+end
+
+-- `moonlb` is the binary under test.
+local function run(command)
+  local folder = program.moonlb():match("^(.*)/") or "."
+  return program.run("/bin/sh", { "-c", command .. " 2>&1" }, { env = { PATH = folder .. ":" .. os.getenv("PATH") } })
+end
+
+local function without_trailing_space(text)
+  return (text:gsub("[ \t]+\n", "\n"):gsub("%s+$", ""))
+end
+
+describe("README", function()
+  for _, path in ipairs(FILES) do
+    local text = read(path)
+    for _, example in ipairs(text and examples(text) or {}) do
+      it(path .. ": " .. example.command, loop.test(function()
+        local printed = run(example.command)
+        assert.equal(without_trailing_space(table.concat(example.output, "\n") .. "\n"),
+          without_trailing_space(printed.stdout))
+      end))
+    end
+  end
+
+  it("names only make targets that there are", function()
+    local makefile = assert(read("Makefile"))
+    for _, path in ipairs(FILES) do
+      for target in (read(path) or ""):gmatch("`make ([a-z]+)") do
+        assert.truthy(makefile:find("\n" .. target .. ":", 1, true), path .. " says make " .. target)
+      end
+    end
+  end)
+
+  it("links only to files that there are", function()
+    for _, path in ipairs(FILES) do
+      local folder = path:match("^(.*/)") or ""
+      for link in (read(path) or ""):gmatch("%]%(([%w_./-]+)%)") do
+        assert.truthy(read(folder .. link) or read(folder .. link .. "/README.md"), path .. " links to " .. link)
+      end
+    end
+  end)
+end)
