@@ -389,6 +389,19 @@ describe("the token", function()
     end, { token_file = path })()
   end)
 
+  it("is tried no third time, however often its file changes", function()
+    local asked = 0
+    write_token("t0")
+    with_server(function(_, response)
+      asked = asked + 1
+      write_token("t" .. asked)
+      json(response, 401, "{}")
+    end, function(client)
+      assert.equal(401, get(client, "/").status)
+      assert.equal(2, asked)
+    end, { token_file = path })()
+  end)
+
   it("is read again for a watch that is refused", function()
     write_token("old")
     with_server(function(request, response)
