@@ -1,5 +1,5 @@
 --- The sandbox's cluster around an API server that listens on our loopback: a LAN, and on its nodes this very binary.
--- Each node runs `moonlb sandbox-node` (a way to the API server, a backend) and, where wanted, `moonlb run`.
+-- Each node runs `moonlb sandbox node` (a way to the API server, a backend) and, where wanted, `moonlb run`.
 -- @module moonlb.sandbox.nodes
 local async = require("moonlb.async")
 local cjson = require("cjson")
@@ -31,25 +31,40 @@ end
 --- Make the LAN and bring its nodes up. Inside a coroutine.
 -- @tparam table options  `api_port`, `count` (nodes), `program` (path of moonlb), `http_port` (80), `folder` (writable;
 --   sockets and the kubeconfig go there), `on_output(name, text)`: what a node's programs say
--- @treturn Nodes  with `lan`, `kubeconfig` (path; good on the nodes and here); or nil, message, code
+-- @treturn Nodes  with `lan`, `kubeconfig` and `enter` (paths of a kubeconfig, good on the nodes and here, and of a
+--   script that runs a command on a host of the LAN); or nil, message, code
 function nodes.up(options)
   local self = setmetatable({ options = options, running = {}, program = options.program or uv.exepath(),
-    socket = options.folder .. "/api.sock", kubeconfig = options.folder .. "/kubeconfig" }, Nodes)
+    socket = options.folder .. "/api.sock", kubeconfig = options.folder .. "/kubeconfig",
+    enter = options.folder .. "/enter" }, Nodes)
   local ok, message, code = write(self.kubeconfig, options.kubeconfig or nodes.kubeconfig(options.api_port))
   if not ok then return nil, message, code end
   self.way, message, code = forward.start({ path = self.socket }, { host = "127.0.0.1", port = options.api_port })
   if not self.way then return nil, message, code end
+  ok = false
   self.lan, message, code = lan.up({ nodes = options.count })
-  if self.lan then ok, message, code = self:start_helpers() end
-  if self.lan and ok then return self end
+  if self.lan then ok, message, code = self:write_enter() end
+  if ok then ok, message, code = self:start_helpers() end
+  if ok then return self end
   self:down()
   return nil, message, code
+end
+
+-- For people and shell scripts.
+function Nodes:write_enter()
+  local command = table.concat(self.lan:command("$host", { '"$@"' }), " ")
+  local ok, message, code = write(self.enter, table.concat({ "#!/bin/sh",
+    "# enter HOST COMMAND...: run a command on the sandbox's LAN; HOST is switch, router, node1, ... or client",
+    "host=$1", "shift", "exec " .. command, "" }, "\n"))
+  if not ok then return nil, message, code end
+  uv.fs_chmod(self.enter, 493)	-- 0755
+  return true
 end
 
 function Nodes:start_helpers()
   for i = 1, self.options.count do
     local name = "node" .. i
-    local helper, message, code = self.lan:start(name, { self.program, "sandbox-node", "--name", name,
+    local helper, message, code = self.lan:start(name, { self.program, "sandbox", "node", "--name", name,
       "--api", self.socket, "--api-port", tostring(self.options.api_port),
       "--http-port", tostring(self.options.http_port or 80) })
     if not helper then return nil, message, code end
@@ -87,6 +102,7 @@ function Nodes:down()
   end
   os.remove(self.socket)
   os.remove(self.kubeconfig)
+  os.remove(self.enter)
   async.sleep(0)	-- closed handles leave the loop
 end
 
