@@ -29,8 +29,9 @@ function lab.up(options)
   self.core = assert(core.client({ server = self.server.url }))
   self.kube = kube.new(self.core)
   self.folder = assert(uv.fs_mkdtemp("/tmp/moonlb-lab-XXXXXX"))
-  self.nodes = assert(nodes.up({ api_port = self.server.port, count = options.count or 1, folder = self.folder,
-    program = program(), on_output = function(name, text) self.output[name] = (self.output[name] or "") .. text end }))
+  self.nodes = assert(nodes.up({ api_port = self.server.port, kubeconfig = self.server:kubeconfig(),
+    count = options.count or 1, folder = self.folder, program = program(),
+    on_output = function(name, text) self.output[name] = (self.output[name] or "") .. text end }))
   self.net = self.nodes.lan
   assert(self.kube:create("/api/v1/namespaces", { metadata = { name = "demo" } }))
   if options.configmap ~= false then
@@ -131,7 +132,8 @@ end
 
 --- Is `ip` on lo of the node?
 function Lab:is_on_node(ip, name)
-  return self:on(name or "node1", "ip", "-o", "address", "show", "dev", "lo").output:find(" " .. ip .. "/", 1, true) ~= nil
+  local shown = self:on(name or "node1", "ip", "-o", "address", "show", "dev", "lo").output
+  return shown:find(" " .. ip .. "/", 1, true) ~= nil
 end
 
 --- Is there an Event of that reason on the Service, whose message holds `text`?

@@ -21,18 +21,18 @@ end
 function node.start(options)
   local way, message, code = forward.start({ host = "127.0.0.1", port = options.api_port }, { path = options.api })
   if not way then return nil, message, code end
-  local self = { parts = { way } }
-  function self.close() for _, part in ipairs(self.parts) do part:close() end end
-  for _, address in ipairs(options.http_port and { "0.0.0.0", "::" } or {}) do
-    local server
-    server, message, code = httpd.listen({ address = address, port = options.http_port }, answer(options.name))
+  local server
+  if options.http_port then
+    server, message, code = httpd.listen({ address = "::", port = options.http_port }, answer(options.name))
     if not server then
-      self.close()
+      way:close()
       return nil, message, code
     end
-    self.parts[#self.parts + 1] = server
   end
-  return self
+  return { close = function()
+    way:close()
+    if server then server:close() end
+  end }
 end
 
 return node

@@ -2,7 +2,6 @@
 -- Each node runs `moonlb sandbox node` (a way to the API server, a backend) and, where wanted, `moonlb run`.
 -- @module moonlb.sandbox.nodes
 local async = require("moonlb.async")
-local cjson = require("cjson")
 local forward = require("moonlb.sandbox.forward")
 local lan = require("moonlb.sandbox.lan")
 local uv = require("luv")
@@ -11,14 +10,6 @@ local nodes = {}
 
 local Nodes = { __name = "moonlb.sandbox.nodes" }
 Nodes.__index = Nodes
-
---- A kubeconfig for `http://127.0.0.1:PORT`, as text (JSON is YAML).
-function nodes.kubeconfig(port)
-  return cjson.encode({ apiVersion = "v1", kind = "Config", ["current-context"] = "moonlb-sandbox",
-    clusters = { { name = "moonlb-sandbox", cluster = { server = "http://127.0.0.1:" .. port } } },
-    users = { { name = "moonlb-sandbox", user = { token = "sandbox" } } },
-    contexts = { { name = "moonlb-sandbox", context = { cluster = "moonlb-sandbox", user = "moonlb-sandbox" } } } })
-end
 
 local function write(path, text)
   local file, message = io.open(path, "w")
@@ -29,15 +20,16 @@ local function write(path, text)
 end
 
 --- Make the LAN and bring its nodes up. Inside a coroutine.
--- @tparam table options  `api_port`, `count` (nodes), `program` (path of moonlb), `http_port` (80), `folder` (writable;
---   sockets and the kubeconfig go there), `on_output(name, text)`: what a node's programs say
+-- @tparam table options  `api_port`, `kubeconfig` (text, for a server at that port of 127.0.0.1), `count` (nodes),
+--   `program` (path of moonlb), `http_port` (80), `folder` (writable; sockets and the kubeconfig go there),
+--   `on_output(name, text)`: what a node's programs say
 -- @treturn Nodes  with `lan`, `kubeconfig` and `enter` (paths of a kubeconfig, good on the nodes and here, and of a
 --   script that runs a command on a host of the LAN); or nil, message, code
 function nodes.up(options)
   local self = setmetatable({ options = options, running = {}, program = options.program or uv.exepath(),
     socket = options.folder .. "/api.sock", kubeconfig = options.folder .. "/kubeconfig",
     enter = options.folder .. "/enter" }, Nodes)
-  local ok, message, code = write(self.kubeconfig, options.kubeconfig or nodes.kubeconfig(options.api_port))
+  local ok, message, code = write(self.kubeconfig, options.kubeconfig)
   if not ok then return nil, message, code end
   self.way, message, code = forward.start({ path = self.socket }, { host = "127.0.0.1", port = options.api_port })
   if not self.way then return nil, message, code end
@@ -68,7 +60,7 @@ function Nodes:start_helpers()
       "--api", self.socket, "--api-port", tostring(self.options.api_port),
       "--http-port", tostring(self.options.http_port or 80) })
     if not helper then return nil, message, code end
-    local is_ready = helper:wait_for(function() return helper:output():find("ready", 1, true) end, 20)
+    local is_ready = helper:wait_for(function() return helper:output():find("^ready\n") end, 20)
     if not is_ready then return nil, ("%s did not start: %s"):format(name, helper:output()), "ECHILD" end
   end
   return true

@@ -48,7 +48,7 @@ end
 local function open_logs(folder)
   local files = {}
   local function write(name, text)
-    files[name] = files[name] or assert(io.open(("%s/%s.log"):format(folder, name), "a"))
+    files[name] = files[name] or assert(io.open(("%s/%s.log"):format(folder, name), "w"))
     files[name]:write(text)
     files[name]:flush()
   end
@@ -72,8 +72,8 @@ local function start(arguments, folder, parts)
   parts.server = server
   local write, close = open_logs(folder)
   parts.close_logs = close
-  nodes, message = require("moonlb.sandbox.nodes").up({ api_port = server.port, count = arguments.nodes,
-    folder = folder, program = uv.exepath(), on_output = write })
+  nodes, message = require("moonlb.sandbox.nodes").up({ api_port = server.port, kubeconfig = server:kubeconfig(),
+    count = arguments.nodes, folder = folder, program = uv.exepath(), on_output = write })
   if not nodes then return nil, message end
   parts.nodes = nodes
   create_nodes(server, nodes.lan.hosts)
