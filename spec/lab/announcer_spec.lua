@@ -127,7 +127,8 @@ describe("announcer on a LAN", function()
         "ipv6.hlim", "eth.dst")
       local probe = ":: ff02::1:ff00:100 255 33:33:ff:00:01:00"
       assert.same({ probe, probe, probe }, probes)
-      local said = capture:read_until(6, "icmpv6.type == 136 && icmpv6.nd.na.target_address == " .. V6, "ipv6.src", "ipv6.dst",
+      local said = capture:read_until(6, "icmpv6.type == 136 && icmpv6.nd.na.target_address == " .. V6,
+        "ipv6.src", "ipv6.dst",
         "ipv6.hlim", "icmpv6.nd.na.flag.s", "icmpv6.nd.na.flag.o", "icmpv6.opt.linkaddr", "icmpv6.checksum.status")
       assert.equal(6, #said)
       assert.equal(("%s ff02::1 255 0 1 %s 1"):format(V6, node_mac), said[1])

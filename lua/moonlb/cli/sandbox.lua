@@ -17,6 +17,28 @@ local function port_number(text)
   return nil, ("not a port: '%s' (0 to 65535)"):format(text)
 end
 
+local function node_count(text)
+  local count = math.tointeger(tonumber(text))
+  if count and count >= 1 and count <= 200 then
+    return count
+  end
+  return nil, ("not a number of nodes: '%s' (1 to 200)"):format(text)
+end
+
+local function configure_lan(parser, add_help)
+  local up = parser:command("up", "the whole thing: that API, a LAN of network namespaces, moonlb on its first node")
+  add_help(up)
+  up:option("--port", "port of the API on 127.0.0.1; 0 takes a free one", "0"):convert(port_number)
+  up:option("--nodes", "how many nodes", "1"):convert(node_count)
+  up:option("--folder", "where its kubeconfig, its logs and the script `enter` go (default: a new one below /tmp)")
+  local node = parser:command("node", "what runs on each of those nodes beside moonlb; started by `up`")
+  add_help(node)
+  node:option("--name", "of the node")
+  node:option("--api", "Unix socket that leads to the API")
+  node:option("--api-port", "port on the node's loopback that leads there"):convert(port_number)
+  node:option("--http-port", "port of the backend, on every address"):convert(port_number)
+end
+
 --- Declare the flags.
 -- @tparam table parser  argparse command
 -- @tparam function add_help  gives a command below it `--help`
@@ -26,6 +48,7 @@ function sandbox.configure(parser, add_help)
   add_help(api)
   api:option("--port", "port on 127.0.0.1; 0 takes a free one", "0"):convert(port_number)
   api:option("--kubeconfig", "write a kubeconfig for it to this file")
+  configure_lan(parser, add_help)
 end
 
 local function write_file(path, text)
@@ -84,7 +107,11 @@ local function run_api(arguments)
   return 0
 end
 
-local commands = { api = run_api }
+local commands = {
+  api = run_api,
+  up = function(arguments) return require("moonlb.sandbox.up").run(arguments) end,
+  node = function(arguments) return require("moonlb.sandbox.up").node(arguments) end,
+}
 
 --- Run it.
 -- @tparam table arguments  of argparse
