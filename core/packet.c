@@ -139,6 +139,14 @@ int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd)
 	return 0;
 }
 
+bool mlb_packet_is_bound(int fd)
+{
+	struct sockaddr_ll address;
+	socklen_t size = sizeof(address);
+
+	return getsockname(fd, (struct sockaddr *)&address, &size) == 0 && address.sll_ifindex > 0;
+}
+
 int mlb_packet_group(int fd, unsigned index, const uint8_t group[MLB_MAC_SIZE], bool is_member)
 {
 	struct packet_mreq request = {

@@ -19,6 +19,9 @@ enum mlb_packet_kind {
  * 0 or -errno: -EPERM without CAP_NET_RAW, -ENODEV, -EOPNOTSUPP when the interface is not Ethernet. */
 int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd);
 
+/* Is the interface that `fd` was bound to still there? A socket that lost it hears nothing more, and no error says so. */
+bool mlb_packet_is_bound(int fd);
+
 /* Ask the interface's filter for frames to a group (PACKET_ADD_MEMBERSHIP), counted by the kernel; or take that back.
  * `fd` is any socket of mlb_packet_open. 0 or -errno. */
 int mlb_packet_group(int fd, unsigned index, const uint8_t group[MLB_MAC_SIZE], bool is_member);

@@ -142,26 +142,6 @@ static void pause_link(struct mlb_pulse *pulse, const struct mlb_pulse_link *lin
 	poll_for(pulse, link->sockets->nd_fd, MLB_PULSE_ND, link->index, 0);
 }
 
-static void on_tick(struct mlb_pulse *pulse, const struct mlb_pulse_table *table)
-{
-	uint32_t frames = (uint32_t)((uint64_t)pulse->options.frames_per_second * pulse->options.tick_ms / 1000);
-	uint64_t expirations;
-	ssize_t ignored = read(pulse->tick_fd, &expirations, sizeof(expirations));
-
-	(void)ignored;	/* nothing to read: the tick was taken already */
-	pulse->scratch.nclaims = 0;
-	for (size_t i = 0; i < table->nlinks; i++) {
-		struct mlb_pulse_sockets *sockets = table->links[i].sockets;
-
-		sockets->budget = frames ? frames : 1;
-		if (!sockets->is_paused)
-			continue;
-		sockets->is_paused = false;
-		poll_for(pulse, sockets->arp_fd, MLB_PULSE_ARP, table->links[i].index, EPOLLIN);
-		poll_for(pulse, sockets->nd_fd, MLB_PULSE_ND, table->links[i].index, EPOLLIN);
-	}
-}
-
 static void on_command(struct mlb_pulse *pulse)
 {
 	uint64_t ignored_count;
@@ -272,6 +252,36 @@ static void on_frames(struct mlb_pulse *pulse, const struct mlb_pulse_table *tab
 	}
 	if (sockets->budget == 0)
 		pause_link(pulse, link);
+}
+
+/* A new tick: budgets are full again. */
+static void refill(struct mlb_pulse *pulse, const struct mlb_pulse_link *link, uint32_t frames)
+{
+	struct mlb_pulse_sockets *sockets = link->sockets;
+
+	sockets->budget = frames ? frames : 1;
+	if (!sockets->is_paused)
+		return;
+	sockets->is_paused = false;
+	poll_for(pulse, sockets->arp_fd, MLB_PULSE_ARP, link->index, EPOLLIN);
+	poll_for(pulse, sockets->nd_fd, MLB_PULSE_ND, link->index, EPOLLIN);
+}
+
+static void on_tick(struct mlb_pulse *pulse, const struct mlb_pulse_table *table)
+{
+	uint32_t frames = (uint32_t)((uint64_t)pulse->options.frames_per_second * pulse->options.tick_ms / 1000);
+	uint64_t expirations;
+	ssize_t ignored = read(pulse->tick_fd, &expirations, sizeof(expirations));
+
+	(void)ignored;	/* nothing to read: the tick was taken already */
+	pulse->scratch.nclaims = 0;
+	for (size_t i = 0; i < table->nlinks; i++) {
+		const struct mlb_pulse_link *link = &table->links[i];
+
+		refill(pulse, link, frames);
+		if (link->sockets->last_error == ENETDOWN && !mlb_packet_is_bound(link->sockets->arp_fd))
+			socket_failed(pulse, link, link->sockets->arp_fd, ENODEV);
+	}
 }
 
 /* Read away what came while the thread was not run: who asked then has asked again or another node. Claims are reported. */
