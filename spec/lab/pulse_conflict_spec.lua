@@ -11,18 +11,18 @@ local BROADCAST = "ff:ff:ff:ff:ff:ff"
 local test = pulsing.test
 
 local function arp_frame(mac, op, sender, target)
-  return ("Ether(src='%s', dst='%s')/ARP(op=%d, hwsrc='%s', psrc='%s', pdst='%s', hwdst='00:00:00:00:00:00')"):format(mac,
-    BROADCAST, op, mac, sender, target)
+  return ("Ether(src='%s', dst='%s')/ARP(op=%d, hwsrc='%s', psrc='%s', pdst='%s', hwdst='00:00:00:00:00:00')")
+    :format(mac, BROADCAST, op, mac, sender, target)
 end
 
 local function advertisement(mac, target)
-  return ("Ether(src='%s', dst='33:33:00:00:00:01')/IPv6(src='%s', dst='ff02::1', hlim=255)/ICMPv6ND_NA(tgt='%s', R=0, S=0, O=1)"
-    .. "/ICMPv6NDOptDstLLAddr(lladdr='%s')"):format(mac, target, target, mac)
+  return ("Ether(src='%s', dst='33:33:00:00:00:01')/IPv6(src='%s', dst='ff02::1', hlim=255)"
+    .. "/ICMPv6ND_NA(tgt='%s', R=0, S=0, O=1)/ICMPv6NDOptDstLLAddr(lladdr='%s')"):format(mac, target, target, mac)
 end
 
 local function solicitation(mac, source, target)
-  return ("Ether(src='%s', dst='33:33:ff:00:01:00')/IPv6(src='%s', dst='ff02::1:ff00:100', hlim=255)/ICMPv6ND_NS(tgt='%s')")
-    :format(mac, source, target)
+  return ("Ether(src='%s', dst='33:33:ff:00:01:00')/IPv6(src='%s', dst='ff02::1:ff00:100', hlim=255)"
+    .. "/ICMPv6ND_NS(tgt='%s')"):format(mac, source, target)
 end
 
 local function conflict(index, address, mac, operation)
@@ -46,14 +46,15 @@ describe("pulse, a held address that a stranger claims", function()
     { "an unsolicited advertisement", advertisement(FOREIGN, V6), V6, "advertisement" },
     { "a solicitation from it", solicitation(FOREIGN, V6, "fd77::7:100"), V6, "solicitation" },
   }) do
-    it(("is an event with the stranger's MAC: %s (RFC 5227 section 2.4)"):format(case[1]), test(function(p, events, index)
-      assert(p:hold(case[3], index))
-      assert(p:publish())
-      pulsing.scapy("stranger", case[2])
-      local event = pulsing.until_event(events, { type = "conflict" })
-      assert.same(conflict(index, case[3], FOREIGN, case[4]), event)
-      assert.equal(0, p:stats().answered)
-    end))
+    it(("is an event with the stranger's MAC: %s (RFC 5227 section 2.4)"):format(case[1]),
+      test(function(p, events, index)
+        assert(p:hold(case[3], index))
+        assert(p:publish())
+        pulsing.scapy("stranger", case[2])
+        local event = pulsing.until_event(events, { type = "conflict" })
+        assert.same(conflict(index, case[3], FOREIGN, case[4]), event)
+        assert.equal(0, p:stats().answered)
+      end))
   end
 
   it("is an event when a second kernel takes it", test(function(p, events, index)
@@ -62,7 +63,8 @@ describe("pulse, a held address that a stranger claims", function()
     pulsing.must("stranger", "ip", "address", "add", V4 .. "/24", "dev", "eth0")
     pulsing.must("stranger", "arping", "-U", "-c", "1", "-w", "2", "-I", "eth0", V4)
     pulsing.must("stranger", "ip", "address", "delete", V4 .. "/24", "dev", "eth0")
-    assert.same(conflict(index, V4, pulsing.mac("stranger"), "request"), pulsing.until_event(events, { type = "conflict" }))
+    local event = pulsing.until_event(events, { type = "conflict" })
+    assert.same(conflict(index, V4, pulsing.mac("stranger"), "request"), event)
   end))
 
   it("is none when the MAC is the interface's or a node's of ours", test(function(p, events, index, mac)

@@ -12,12 +12,12 @@ local test = pulsing.test
 
 local ARP_FIELDS = { "eth.dst", "eth.src", "eth.type", "arp.hw.type", "arp.proto.type", "arp.hw.size", "arp.proto.size",
   "arp.opcode", "arp.src.hw_mac", "arp.src.proto_ipv4", "arp.dst.hw_mac", "arp.dst.proto_ipv4" }
-local ND_FIELDS = { "eth.dst", "eth.src", "eth.type", "ipv6.version", "ipv6.plen", "ipv6.nxt", "ipv6.hlim", "ipv6.src", "ipv6.dst",
-  "icmpv6.type", "icmpv6.code", "icmpv6.checksum.status", "icmpv6.nd.na.flag.r", "icmpv6.nd.na.flag.s", "icmpv6.nd.na.flag.o",
-  "icmpv6.nd.na.target_address", "icmpv6.nd.ns.target_address", "icmpv6.opt.type", "icmpv6.opt.length",
-  "icmpv6.opt.linkaddr" }
+local ND_FIELDS = { "eth.dst", "eth.src", "eth.type", "ipv6.version", "ipv6.plen", "ipv6.nxt", "ipv6.hlim", "ipv6.src",
+  "ipv6.dst", "icmpv6.type", "icmpv6.code", "icmpv6.checksum.status", "icmpv6.nd.na.flag.r", "icmpv6.nd.na.flag.s",
+  "icmpv6.nd.na.flag.o", "icmpv6.nd.na.target_address", "icmpv6.nd.ns.target_address", "icmpv6.opt.type",
+  "icmpv6.opt.length", "icmpv6.opt.linkaddr" }
 
--- Run `act` while the client captures what `mac` sends; the frames that `filter` (of tshark) picks, as tables of fields.
+-- Run `act` while the client captures what `mac` sends; the frames that tshark's `filter` picks, as tables of fields.
 local function frames(mac, filter, fields, count, act)
   local path = os.tmpname()
   local dump = assert(process.start({ "ip", "netns", "exec", "client", "tcpdump", "-U", "-n", "-i", "eth0", "-w", path,
@@ -156,7 +156,8 @@ describe("the frames of neighbour discovery", function()
     local found = frames(mac, "icmpv6.type == 136", ND_FIELDS, 1, function()
       assert.equal(1, ndp.announce(index, mac, { V6 }))
     end)
-    assert.same(advertisement(mac, { ["eth.dst"] = ALL_NODES, ["ipv6.dst"] = "ff02::1", ["icmpv6.nd.na.flag.s"] = "0" }), found[1])
+    assert.same(advertisement(mac, { ["eth.dst"] = ALL_NODES, ["ipv6.dst"] = "ff02::1",
+      ["icmpv6.nd.na.flag.s"] = "0" }), found[1])
   end))
 
   it("probe from the unspecified address, to the solicited-node group, without option (RFC 4862 section 5.4.2)",
@@ -166,15 +167,18 @@ describe("the frames of neighbour discovery", function()
       local found = frames(mac, "icmpv6.type == 135 && ipv6.src == ::", ND_FIELDS, 1, function()
         assert.is_true(ndp.probe(index, mac, V6))
       end)
-      assert.same(nd_frame({ ["eth.dst"] = "33:33:ff:00:01:00", ["eth.src"] = mac, ["ipv6.plen"] = "24", ["ipv6.src"] = "::",
-        ["ipv6.dst"] = "ff02::1:ff00:100", ["icmpv6.type"] = "135", ["icmpv6.nd.ns.target_address"] = V6 }), found[1])
+      assert.same(nd_frame({ ["eth.dst"] = "33:33:ff:00:01:00", ["eth.src"] = mac, ["ipv6.plen"] = "24",
+        ["ipv6.src"] = "::", ["ipv6.dst"] = "ff02::1:ff00:100", ["icmpv6.type"] = "135",
+        ["icmpv6.nd.ns.target_address"] = V6 }), found[1])
       pulsing.must("client", "ip", "address", "delete", "fd77:1::100/64", "dev", "eth0")
     end))
 
   it("update a second kernel's entry for the address, so that its traffic comes here (RFC 4861 section 7.2.5)",
     test(function(_, _, index, mac)
-      pulsing.must("client", "ip", "neigh", "replace", V6, "lladdr", "02:00:00:00:cc:01", "nud", "reachable", "dev", "eth0")
-      pulsing.must("client", "ip", "neigh", "replace", V4, "lladdr", "02:00:00:00:cc:01", "nud", "stale", "dev", "eth0")
+      for _, ip in ipairs({ V6, V4 }) do
+        pulsing.must("client", "ip", "neigh", "replace", ip, "lladdr", "02:00:00:00:cc:01", "nud", "stale",
+          "dev", "eth0")
+      end
       assert.equal(1, ndp.announce(index, mac, { V6 }))
       assert.equal(1, arp.announce(index, mac, { V4 }))
       for _, ip in ipairs({ V6, V4 }) do

@@ -35,12 +35,13 @@ describe("pulse and ARP", function()
     assert.equal(0, code)
   end))
 
-  it("leaves an address on lo that is not held without an answer, and the host's own to the kernel", test(function(_, _, _, mac)
-    local macs, code = pulsing.who_has(V4)
-    assert.same({}, macs)
-    assert.equal(1, code)
-    assert.same({ mac }, (pulsing.who_has("10.77.0.2")))
-  end))
+  it("leaves an address on lo that is not held without an answer, and the host's own to the kernel",
+    test(function(_, _, _, mac)
+      local macs, code = pulsing.who_has(V4)
+      assert.same({}, macs)
+      assert.equal(1, code)
+      assert.same({ mac }, (pulsing.who_has("10.77.0.2")))
+    end))
 
   it("answers a probe: the address is taken (RFC 5227 section 2.1.1)", test(function(p, _, index)
     hold(p, index, V4)
@@ -59,19 +60,20 @@ describe("pulse and ARP", function()
     pulsing.must(nil, "ip", "link", "delete", "other")
   end))
 
-  it("is silent once the address is dropped, the interface detached, or only a probe is on", test(function(p, _, index, mac)
-    hold(p, index, V4)
-    assert.same({ mac }, (pulsing.who_has(V4)))
-    assert(p:drop(V4, index))
-    assert(p:probe_for(V4, index))
-    assert(p:publish())
-    assert.same({}, (pulsing.who_has(V4)))
-    hold(p, index, V4)
-    assert(p:detach(index))
-    assert.same({}, (pulsing.who_has(V4)))
-    assert(p:attach(index, mac))
-    assert.same({ mac }, (pulsing.who_has(V4)))
-  end))
+  it("is silent once the address is dropped, the interface detached, or only a probe is on",
+    test(function(p, _, index, mac)
+      hold(p, index, V4)
+      assert.same({ mac }, (pulsing.who_has(V4)))
+      assert(p:drop(V4, index))
+      assert(p:probe_for(V4, index))
+      assert(p:publish())
+      assert.same({}, (pulsing.who_has(V4)))
+      hold(p, index, V4)
+      assert(p:detach(index))
+      assert.same({}, (pulsing.who_has(V4)))
+      assert(p:attach(index, mac))
+      assert.same({ mac }, (pulsing.who_has(V4)))
+    end))
 
   it("answers with the interface's new MAC after set_mac", test(function(p, _, index, mac)
     local changed = "02:00:00:00:77:02"
@@ -89,8 +91,8 @@ describe("pulse and ARP", function()
 
   it("does not hear the frames of a VLAN on the same wire", test(function(p, _, index)
     hold(p, index, V4)
-    local ask = ("ARP(pdst='%s', psrc='10.77.0.4')"):format(V4)
-    pulsing.scapy("client", ("[Ether(dst='ff:ff:ff:ff:ff:ff')/Dot1Q(vlan=7)/%s, Ether(dst='ff:ff:ff:ff:ff:ff')/%s]"):format(ask, ask))
+    local ether, ask = "Ether(dst='ff:ff:ff:ff:ff:ff')", ("ARP(pdst='%s', psrc='10.77.0.4')"):format(V4)
+    pulsing.scapy("client", ("[%s/Dot1Q(vlan=7)/%s, %s/%s]"):format(ether, ask, ether, ask))
     loop.until_true(function() return p:stats().answered > 0 end, 5, "an answer to the untagged request")
     assert.equal(1, p:stats().requests)
   end))
@@ -101,19 +103,20 @@ describe("pulse and neighbour discovery", function()
     return pulsing.must("switch", "bridge", "mdb", "show"):find("p%-node[^\n]*ff02::1:ff00:200") ~= nil
   end
 
-  it("answers for a held address through a switch that snoops on MLD (RFC 4861 section 7.2.4)", test(function(p, _, index, mac)
-    local vip = "fd77::200"
-    assert.is_false(switch_has_group())
-    hold(p, index, vip)
-    loop.until_true(switch_has_group, 5, "the switch's entry for the solicited-node group")
-    local macs, code, output = pulsing.who_has(vip)
-    assert.same({ mac }, macs, output)
-    assert.equal(0, code)
-    assert(p:drop(vip, index))
-    assert(p:publish())
-    assert.same({}, (pulsing.who_has(vip)))
-    assert.is_nil(pulsing.must(nil, "ip", "maddress", "show", "dev", "eth0"):find("ff02::1:ff00:200", 1, true))
-  end))
+  it("answers for a held address through a switch that snoops on MLD (RFC 4861 section 7.2.4)",
+    test(function(p, _, index, mac)
+      local vip = "fd77::200"
+      assert.is_false(switch_has_group())
+      hold(p, index, vip)
+      loop.until_true(switch_has_group, 5, "the switch's entry for the solicited-node group")
+      local macs, code, output = pulsing.who_has(vip)
+      assert.same({ mac }, macs, output)
+      assert.equal(0, code)
+      assert(p:drop(vip, index))
+      assert(p:publish())
+      assert.same({}, (pulsing.who_has(vip)))
+      assert.is_nil(pulsing.must(nil, "ip", "maddress", "show", "dev", "eth0"):find("ff02::1:ff00:200", 1, true))
+    end))
 
   it("keeps the group of two addresses until both are dropped", test(function(p, _, index, mac)
     local twin = "fd77:1::100"
@@ -147,7 +150,8 @@ describe("pulse and its interface", function()
 
   it("reports an interface that is gone, does not spin, and attaches to its successor", test(function(p, events)
     local function make()
-      pulsing.must(nil, "sh", "-c", "ip link add gone type veth peer name gone-end && ip link set gone up && ip link set gone-end up")
+      pulsing.must(nil, "ip", "link", "add", "gone", "type", "veth", "peer", "name", "gone-end")
+      for _, name in ipairs({ "gone", "gone-end" }) do pulsing.must(nil, "ip", "link", "set", name, "up") end
       return pulsing.index("gone"), pulsing.mac(nil, "gone")
     end
     local index, mac = make()
@@ -207,7 +211,7 @@ describe("pulse, when the process stops", function()
 
   it("is silent after kill -9", stopped("sigkill"))
 
-  it("is silent while stopped, goes mute when it wakes, and answers when its loop has dealt with that", stopped("sigstop"))
+  it("is silent while stopped, mute when it wakes, and answers when its loop has dealt with that", stopped("sigstop"))
 end)
 
 describe("pulse, mute", function()
@@ -240,37 +244,39 @@ end)
 
 describe("pulse, many addresses", function()
   local function ask(count, first)
-    local output = pulsing.must("client", "/usr/bin/python3", "spec/support/arp_asker.py", "eth0", first, tostring(count), "4000")
-    return output
+    return pulsing.must("client", "/usr/bin/python3", "spec/support/arp_asker.py", "eth0", first,
+      tostring(count), "4000")
   end
 
   for _, count in ipairs({ 1000, 10000 }) do
-    it(("answers for each of %d IPv4 addresses, and for none that is dropped"):format(count), test(function(p, _, index, mac)
-      for i = 0, count - 1 do assert(p:hold(("10.78.%d.%d"):format(i // 256, i % 256), index)) end
-      assert(p:publish())
-      assert.matches(("asked=%d answered=%d macs=%s"):format(count, count, mac), ask(count, "10.78.0.0"), 1, true)
-      assert.equal(count, p:stats().answered)
-      for i = 0, count - 1, 2 do assert(p:drop(("10.78.%d.%d"):format(i // 256, i % 256), index)) end
-      assert(p:publish())
-      assert.matches(("asked=%d answered=%d"):format(count, count // 2), ask(count, "10.78.0.0"), 1, true)
-    end))
+    it(("answers for each of %d IPv4 addresses, and for none that is dropped"):format(count),
+      test(function(p, _, index, mac)
+        for i = 0, count - 1 do assert(p:hold(("10.78.%d.%d"):format(i // 256, i % 256), index)) end
+        assert(p:publish())
+        assert.matches(("asked=%d answered=%d macs=%s"):format(count, count, mac), ask(count, "10.78.0.0"), 1, true)
+        assert.equal(count, p:stats().answered)
+        for i = 0, count - 1, 2 do assert(p:drop(("10.78.%d.%d"):format(i // 256, i % 256), index)) end
+        assert(p:publish())
+        assert.matches(("asked=%d answered=%d"):format(count, count // 2), ask(count, "10.78.0.0"), 1, true)
+      end))
   end
 
-  it("joins the groups of 3,000 IPv6 addresses over as many sockets as it takes, and leaves them", test(function(p, _, index, mac)
-    local function groups()
-      local _, n = pulsing.must(nil, "ip", "-6", "maddress", "show", "dev", "eth0"):gsub("ff02::1:ff01", "")
-      return n
-    end
-    for i = 1, 3000 do assert(p:hold(("fd77::1:%x"):format(i), index)) end
-    assert(p:publish())
-    assert.equal(3000, p:stats().addresses)
-    for _, i in ipairs({ 1, 1500, 3000 }) do
-      assert.same({ mac }, (pulsing.who_has(("fd77::1:%x"):format(i))))
-    end
-    assert.equal(3000, groups())
-    for i = 1, 3000 do assert(p:drop(("fd77::1:%x"):format(i), index)) end
-    assert.equal(0, groups())
-  end))
+  it("joins the groups of 3,000 IPv6 addresses over as many sockets as it takes, and leaves them",
+    test(function(p, _, index, mac)
+      local function groups()
+        local _, n = pulsing.must(nil, "ip", "-6", "maddress", "show", "dev", "eth0"):gsub("ff02::1:ff01", "")
+        return n
+      end
+      for i = 1, 3000 do assert(p:hold(("fd77::1:%x"):format(i), index)) end
+      assert(p:publish())
+      assert.equal(3000, p:stats().addresses)
+      for _, i in ipairs({ 1, 1500, 3000 }) do
+        assert.same({ mac }, (pulsing.who_has(("fd77::1:%x"):format(i))))
+      end
+      assert.equal(3000, groups())
+      for i = 1, 3000 do assert(p:drop(("fd77::1:%x"):format(i), index)) end
+      assert.equal(0, groups())
+    end))
 
   it("reads no more than frames_per_second from a flooded interface, and answers on", test(function(p, _, index)
     hold(p, index, V4)

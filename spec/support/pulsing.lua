@@ -68,8 +68,8 @@ end
 
 local is_made = false
 
---- The body of an `it` that gets a started pulse, attached to eth0, whose loop is alive: `body(p, events, index, mac, alive)`;
--- `alive` is the timer that says so.
+--- The body of an `it` that gets a started pulse, attached to eth0, whose loop is alive:
+-- `body(p, events, index, mac, alive)`; `alive` is the timer that says so.
 -- @tparam[opt] table options  of pulse.start
 function pulsing.test(body, options)
   return loop.test(function()

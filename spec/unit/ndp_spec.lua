@@ -3,12 +3,12 @@ local ndp = require("moonlb.core.ndp")
 
 local OURS, PEER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 local VIP, GROUP, GROUP_MAC = "fd77::9", "ff02::1:ff00:9", "33:33:ff:00:00:09"
-local NA = "02000000000b02000000000a86dd6000000000203afffd770000000000000000000000000009fd77000000000000000000000000000488001b1c"
-  .. "60000000fd770000000000000000000000000009020102000000000a"
-local NS = "3333ff00000902000000000b86dd6000000000203afffd770000000000000000000000000004ff0200000000000000000001ff00000987007c8e"
-  .. "00000000fd770000000000000000000000000009010102000000000b"
-local DAD = "3333ff00000902000000000b86dd6000000000183aff00000000000000000000000000000000ff0200000000000000000001ff00000987007d1e"
-  .. "00000000fd770000000000000000000000000009"
+local NA = "02000000000b02000000000a86dd" .. "6000000000203afffd770000000000000000000000000009"
+  .. "fd77000000000000000000000000000488001b1c60000000fd770000000000000000000000000009020102000000000a"
+local NS = "3333ff00000902000000000b86dd" .. "6000000000203afffd770000000000000000000000000004"
+  .. "ff0200000000000000000001ff00000987007c8e00000000fd770000000000000000000000000009010102000000000b"
+local DAD = "3333ff00000902000000000b86dd" .. "6000000000183aff00000000000000000000000000000000"
+  .. "ff0200000000000000000001ff00000987007d1e00000000fd770000000000000000000000000009"
 
 local function bytes(hex)
   return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
@@ -67,7 +67,8 @@ describe("ndp.encode_ns", function()
 
   it("raises for a field that is no address, and names it", function()
     assert.error_matches(function()
-      ndp.encode_ns({ source = PEER, destination = GROUP_MAC, source_ip = "10.0.0.1", destination_ip = GROUP, target = VIP })
+      ndp.encode_ns({ source = PEER, destination = GROUP_MAC, source_ip = "10.0.0.1", destination_ip = GROUP,
+        target = VIP })
     end, "source_ip: IPv6 address expected, got 10.0.0.1")
     assert.error_matches(function()
       ndp.encode_ns({ source = PEER, destination = GROUP_MAC, source_ip = "::", destination_ip = GROUP })
@@ -77,8 +78,9 @@ end)
 
 describe("ndp.decode", function()
   it("reads every field", function()
-    assert.same({ type = "na", source = OURS, destination = PEER, source_ip = VIP, destination_ip = "fd77::4", target = VIP,
-      link_address = OURS, is_router = false, is_solicited = true, is_override = true }, ndp.decode(bytes(NA)))
+    assert.same({ type = "na", source = OURS, destination = PEER, source_ip = VIP, destination_ip = "fd77::4",
+      target = VIP, link_address = OURS, is_router = false, is_solicited = true,
+      is_override = true }, ndp.decode(bytes(NA)))
     assert.same({ type = "ns", source = PEER, destination = GROUP_MAC, source_ip = "fd77::4", destination_ip = GROUP,
       target = VIP, link_address = PEER }, ndp.decode(bytes(NS)))
     assert.same({ type = "ns", source = PEER, destination = GROUP_MAC, source_ip = "::", destination_ip = GROUP,
