@@ -67,10 +67,11 @@ function Wire:interface_gone(index)
   self.attached[index] = nil
 end
 
-function Wire:schedule(delay)
+-- flush() in the next turn of the loop.
+function Wire:schedule()
   if self.is_due or self.is_closed then return end
   self.is_due = true
-  self.after(delay, function()
+  self.after(0, function()
     self.is_due = false
     if not self.is_closed then self:flush() end
   end)
@@ -78,7 +79,7 @@ end
 
 function Wire:table_changed()
   self.is_table_old = true
-  self:schedule(0)
+  self:schedule()
 end
 
 function Wire:publish()
@@ -116,7 +117,7 @@ function Wire:take(ip, index, done)
   self.drops[ip] = nil
   if not self.takes[ip] then self.take_order[#self.take_order + 1] = ip end
   self.takes[ip] = { index = index, done = done }
-  self:schedule(0)
+  self:schedule()
 end
 
 function Wire:silence(ip, index)
@@ -131,7 +132,7 @@ end
 function Wire:drop(ip)
   self.takes[ip] = nil
   self.drops[ip] = true
-  self:schedule(0)
+  self:schedule()
 end
 
 function Wire:announce(ip, index)
@@ -146,7 +147,7 @@ function Wire:announce(ip, index)
     batch.set[ip] = true
     batch.order[#batch.order + 1] = ip
   end
-  self:schedule(0)
+  self:schedule()
 end
 
 --- The MAC is a node's of ours: no stranger's.
@@ -181,7 +182,7 @@ end
 function Wire:do_drops(limit)
   local count = 0
   for ip in pairs(self.drops) do
-    if count == limit then return self:schedule(0) end
+    if count == limit then return self:schedule() end
     count = count + 1
     self.drops[ip] = nil
     self.host:refuse(ip)
@@ -211,7 +212,12 @@ function Wire:do_announcements()
     end
     if batch.first > #batch.order then self.announcements[name] = nil end
   end
-  if next(self.announcements) then self:schedule(PACE) end
+  if not next(self.announcements) then return end
+  self.is_paced = true
+  self.after(PACE, function()
+    self.is_paced = false
+    if not self.is_closed then self:do_announcements() end
+  end)
 end
 
 --- Send out what was asked for since the last turn.
@@ -220,8 +226,8 @@ function Wire:flush()
   self:publish()
   self:do_drops(CHANGES_PER_TURN)
   for _, result in ipairs(results) do result.done(result.ok, result.message, result.code) end
-  self:do_announcements()
-  if self.take_order[1] then self:schedule(0) end
+  if not self.is_paced then self:do_announcements() end
+  if self.take_order[1] then self:schedule() end
 end
 
 --- Clean stop: everything that was asked for, now; then nothing more.
