@@ -120,7 +120,7 @@ describe("kubectl create", function()
   end))
 
   it("-f refuses a field that does not exist", kubernetes.test(function(c)
-    c:needs("strict")
+    c:needs("strict", pending)
     local ns = c:namespace()
     local code, _, err = c:kubectl("-n", ns, "create", "-f", "-", { stdin = service("x", "  bogus: 1\n") })
     assert.equal(1, code)
@@ -157,7 +157,7 @@ describe("kubectl apply", function()
   end))
 
   it("refuses a field that does not exist, new and changed", kubernetes.test(function(c)
-    c:needs("strict")
+    c:needs("strict", pending)
     local ns = c:namespace()
     for _ = 1, 2 do
       local code, _, err = c:kubectl("-n", ns, "apply", "-f", "-", { stdin = service("web", "  selectr: {a: b}\n") })
@@ -180,7 +180,7 @@ end)
 
 describe("kubectl replace", function()
   it("keeps the cluster address it does not send", kubernetes.test(function(c)
-    c:needs("keeps_cluster_ip")
+    c:needs("keeps_cluster_ip", pending)
     local ns = c:namespace()
     c:apply(service("web"), "-n", ns)
     local before = object(c, "-n", ns, "svc", "web").spec.clusterIP
@@ -232,7 +232,7 @@ describe("kubectl patch", function()
   end))
 
   it("an ingress address of a LoadBalancer gets the mode VIP", kubernetes.test(function(c)
-    c:needs("ipmode")
+    c:needs("ipmode", pending)
     local ns = c:namespace()
     c:apply(service("web"), "-n", ns)
     c:run("-n", ns, "patch", "svc", "web", "--subresource=status", "--type=merge", "-p",
@@ -241,7 +241,7 @@ describe("kubectl patch", function()
   end))
 
   it("a load balancer class cannot be changed", kubernetes.test(function(c)
-    c:needs("loadbalancerclass")
+    c:needs("loadbalancerclass", pending)
     local ns = c:namespace()
     c:apply(service("web", "  loadBalancerClass: example.com/a\n"), "-n", ns)
     local code, _, err = c:kubectl("-n", ns, "patch", "svc", "web", "-p",
@@ -355,7 +355,7 @@ describe("kubectl expose, auth, discovery", function()
   end))
 
   it("auth whoami answers", kubernetes.test(function(c)
-    c:needs("self_subject_review")
+    c:needs("self_subject_review", pending)
     assert.matches("Username", (c:run("auth", "whoami")))
   end))
 

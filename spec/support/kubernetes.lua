@@ -1,7 +1,7 @@
 --- An API server for specs: the embedded one, or a real one, with kubectl at hand.
 --
 -- `MOONLB_CLUSTER=real` (set by spec/cluster/conformance) takes the server of `KUBECONFIG`; else each `start` gives a
--- fresh embedded one, in this process and on its loop. A spec names what it needs of the server: `c:needs("ipmode")`
+-- fresh embedded one, in this process and on its loop. A spec names what it needs of the server: `c:needs("ipmode", pending)`
 -- skips it by name where that is missing.
 -- @module spec.support.kubernetes
 local uv = require("luv")
@@ -103,7 +103,9 @@ function kubernetes.start(options)
 end
 
 --- Skip the test, by name, unless the server has a feature.
-function Cluster:needs(feature)
+-- @tparam string feature
+-- @tparam function pending  busted's, as the `it` sees it: no other file can reach the one of the running test
+function Cluster:needs(feature, pending)
   assert(self.features[feature] ~= nil, "no such feature: " .. feature)
   if not self.features[feature] then
     self:stop()
