@@ -66,6 +66,16 @@ static int runtime_callback_errors(lua_State *L)
 	return 1;
 }
 
+/* moonlb.core.runtime.long_callbacks() -> count, seconds: how many held the loop for over 20 ms, and the longest. */
+static int runtime_long_callbacks(lua_State *L)
+{
+	double longest;
+
+	lua_pushinteger(L, (lua_Integer)mlb_long_callbacks(&longest));
+	lua_pushnumber(L, longest);
+	return 2;
+}
+
 /* moonlb.core.runtime.memory() -> {rss, anonymous}: bytes, from /proc/self/status (proc(5)), zeros when unreadable. */
 static int runtime_memory(lua_State *L)
 {
@@ -87,10 +97,10 @@ static int runtime_memory(lua_State *L)
 	return 1;
 }
 
-/* moonlb.core.runtime.trim(): full Lua collection, then free heap pages go back to the kernel (malloc_trim(3)). */
+/* moonlb.core.runtime.trim(): free heap pages go back to the kernel (malloc_trim(3)). */
 static int runtime_trim(lua_State *L)
 {
-	lua_gc(L, LUA_GCCOLLECT, 0);
+	(void)L;
 	malloc_trim(0);
 	return 0;
 }
@@ -99,6 +109,7 @@ static const luaL_Reg functions[] = {
 	{ "boottime", runtime_boottime },
 	{ "callback_errors", runtime_callback_errors },
 	{ "files", runtime_files },
+	{ "long_callbacks", runtime_long_callbacks },
 	{ "memory", runtime_memory },
 	{ "source", runtime_source },
 	{ "trim", runtime_trim },

@@ -10,7 +10,11 @@
 #include "log.h"
 #include "runtime.h"
 
+#define LONG_CALLBACK_NS (20 * 1000 * 1000)
+
 static unsigned long callback_errors;
+static unsigned long long_callbacks;
+static uint64_t longest_callback_ns;
 
 const char *mlb_errno_name(int err)
 {
@@ -53,11 +57,13 @@ void mlb_push_error_table(lua_State *L, const char *message, const char *code)
 bool mlb_call(lua_State *L, int nargs, const char *who)
 {
 	int base = lua_gettop(L) - nargs;
+	uint64_t began = uv_hrtime();
 	int status;
 
 	lua_pushcfunction(L, mlb_traceback);
 	lua_insert(L, base);
 	status = lua_pcall(L, nargs, 0, base);
+	mlb_callback_ended(who, began);
 	if (status != LUA_OK)
 		mlb_callback_failed(who, lua_tostring(L, -1));
 	lua_settop(L, base - 1);
@@ -68,6 +74,24 @@ void mlb_callback_failed(const char *who, const char *message)
 {
 	callback_errors++;
 	mlb_log(MLB_LOG_ERROR, "%s: %s", who, message ? message : "(error object is not a string)");
+}
+
+void mlb_callback_ended(const char *who, uint64_t began)
+{
+	uint64_t held = uv_hrtime() - began;
+
+	if (held > longest_callback_ns)
+		longest_callback_ns = held;
+	if (held < LONG_CALLBACK_NS)
+		return;
+	long_callbacks++;
+	mlb_log(MLB_LOG_DEBUG, "%s held the loop for %llu ms", who, (unsigned long long)(held / 1000000));
+}
+
+unsigned long mlb_long_callbacks(double *ret_longest_s)
+{
+	*ret_longest_s = (double)longest_callback_ns / 1e9;
+	return long_callbacks;
 }
 
 unsigned long mlb_callback_errors(void)

@@ -28,6 +28,9 @@ bool mlb_call(lua_State *L, int nargs, const char *who);
 /* How many errors mlb_call (and the handler of luv's callbacks) has caught since start. */
 unsigned long mlb_callback_errors(void);
 
+/* How many callbacks held the loop for over 20 ms since start, and the longest of all, in seconds. */
+unsigned long mlb_long_callbacks(double *ret_longest_s);
+
 /* The state that callbacks run in, never a coroutine; and the one event loop. */
 lua_State *mlb_main_state(lua_State *L);
 uv_loop_t *mlb_loop(lua_State *L);

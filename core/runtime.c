@@ -43,12 +43,14 @@ int mlb_traceback(lua_State *L)
 static int luv_pcall(lua_State *L, int nargs, int nresults, int flags)
 {
 	int base = lua_gettop(L) - nargs;
+	uint64_t began = uv_hrtime();
 	int status;
 
 	(void)flags;
 	lua_pushcfunction(L, mlb_traceback);
 	lua_insert(L, base);
 	status = lua_pcall(L, nargs, nresults, base);
+	mlb_callback_ended("callback", began);
 	lua_remove(L, base);
 	if (status != LUA_OK) {
 		mlb_callback_failed("callback", lua_tostring(L, -1));

@@ -3,6 +3,7 @@
 #define MLB_RUNTIME_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct lua_State;
 struct uv_loop_s;
@@ -32,6 +33,10 @@ void mlb_runtime_close(struct lua_State *L, struct uv_loop_s *loop);
 
 /* Message handler for lua_pcall that appends a traceback. */
 int mlb_traceback(struct lua_State *L);
+
+/* A callback ended that began at `began` (uv_hrtime): one that held the loop for over 20 ms is counted, and named
+ * in a debug line. */
+void mlb_callback_ended(const char *who, uint64_t began);
 
 /* Log and count an error that a callback raised. */
 void mlb_callback_failed(const char *who, const char *message);

@@ -41,6 +41,9 @@ local function process(out, daemon, server)
   family(out, "lua_memory_bytes", "gauge", "the part of it that Lua holds", collectgarbage("count") * 1024)
   family(out, "loop_lag_seconds", "gauge", "lateness of the event loop at the last look", server.lag)
   family(out, "loop_lag_worst_seconds", "gauge", "the worst of them since the start", server.worst_lag)
+  local long, longest = runtime.long_callbacks()
+  family(out, "long_callbacks_total", "counter", "callbacks that held the event loop for over 20 ms", long)
+  family(out, "longest_callback_seconds", "gauge", "the longest of all callbacks since the start", longest)
   family(out, "callback_errors_total", "counter", "errors caught at the boundary of callbacks and tasks",
     runtime.callback_errors() + async.failures)
 end

@@ -16,7 +16,7 @@ local BURST = 25 -- Events on one object at once (client-go's event correlator)
 local REFILL = 300 -- seconds until one more is allowed
 local AGGREGATE = 600 -- seconds within which equal Events are counted, not created
 local QUEUE = 1000 -- Events that wait to be written
-local REMEMBERED = 4096 -- Events, and objects, remembered for aggregation
+local REMEMBERED = 1024 -- Events, and objects, remembered for aggregation
 
 --- @tparam table options  `client` (of low priority), `component` ("moonlb"), `host` (node name), `now`, `walltime`
 -- @treturn Recorder  `dropped`: how many were lost to the bounds
