@@ -136,6 +136,50 @@ describe("announcer", function()
     assert.equal(V4, cluster:status("web"))
   end))
 
+  it("does not look at its groups again when a Pod's link comes", test(function()
+    start()
+    cluster:service("web", V4)
+    until_status("web", V4)
+    local looks, changes = 0, 0
+    local look = node.host.on_change
+    node.host.on_change = function()
+      look()
+      looks = looks + 1
+    end
+    node:on_excluded(function() changes = changes + 1 end)
+    local function hear(index, name, is_running)
+      local before = looks
+      nl.tell({ type = "link", action = "new", index = index, name = name, mac = "m" .. index, is_up = true,
+        is_running = is_running })
+      loop.until_true(function() return looks > before end, 5, "a look at the network")
+    end
+    hear(2, "eth0", true)
+    assert.equal(1, changes)
+    hear(9, "veth9", true)
+    assert.equal(1, changes)
+    hear(2, "eth0", false)
+    assert.equal(2, changes)
+  end))
+
+  it("withdraws when the interface of an annotation goes, also as the first change that it hears of", test(function()
+    nl.conf[3] = { arp_ignore = 0, arp_announce = 0 }
+    nl.links = (function(links)
+      return function()
+        local list = links()
+        list[3] = { index = 3, name = "eth1", mac = "m3", is_up = true, is_running = true }
+        return list
+      end
+    end)(nl.links)
+    start()
+    nl.tell({ type = "link", action = "new", index = 9, name = "veth9", mac = "m9", is_up = true, is_running = true })
+    loop.until_true(function() return node.fingerprint end, 5, "a first look")
+    cluster:service("web", V4, nil, { ["kube-vip.io/serviceInterface"] = "eth1" })
+    until_status("web", V4)
+    nl.tell({ type = "link", action = "delete", index = 3, name = "eth1" })
+    loop.until_true(function() return node.vips[V4].state == "wanted" end, 5, "withdrawn")
+    assert.is_truthy(cluster:has_event("InterfaceMissing"))
+  end))
+
   it("says what the node lacks", test(function()
     nl.refused.add = "EPERM"
     start()

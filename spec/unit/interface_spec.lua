@@ -87,6 +87,41 @@ describe("announcer.interface", function()
     end)
   end)
 
+  describe("fingerprint", function()
+    local function print_of(change, names)
+      local v = view()
+      change(v)
+      return interface.fingerprint(v, names or {})
+    end
+    local before = print_of(function() end)
+
+    it("does not see links of Pods come and go, nor what IPVS and we do", function()
+      assert.equal(before, print_of(function(v)
+        v.links[9] = link(9, "veth12345")
+        v.addresses[#v.addresses + 1] = entry(9, "fe80::9", 64, { scope = "link" })
+        v.addresses[#v.addresses + 1] = entry(4, "10.96.0.1", 32)
+        v.addresses[#v.addresses + 1] = entry(1, "10.1.0.10", 32, { protocol = interface.PROTOCOL })
+      end))
+    end)
+
+    it("sees links, addresses and routes that decide", function()
+      for _, change in ipairs({
+        function(v) v.links[2].is_running = false end,
+        function(v) v.links[3].name = "lan0" end,
+        function(v) v.links[2].mac = "02:00:00:00:00:77" end,
+        function(v) table.remove(v.addresses, 3) end,
+        function(v) v.routes[4].gateway = "10.1.0.3" end,
+        function(v) v.routes[6] = { index = 3, gateway = "fe80::1" } end,
+      }) do assert.not_equal(before, print_of(change)) end
+    end)
+
+    it("sees a link by a name that somebody uses", function()
+      local function appear(v) v.links[9] = link(9, "eth7") end
+      assert.equal(before, print_of(appear))
+      assert.not_equal(before, print_of(appear, { eth7 = true }))
+    end)
+  end)
+
   describe("host_owner", function()
     it("counts what lies on a segment, not lo, kube-ipvs0 or a macvlan of ours", function()
       assert.equal("eth0", interface.host_owner(view(), "10.1.0.2"))

@@ -36,7 +36,12 @@ local function entry_key(entry)
   return entry.index .. " " .. entry.address .. "/" .. entry.prefix
 end
 
--- The view's array follows the map when it is next asked for.
+-- kube-ipvs0 may have ten thousand addresses, which mean nothing here.
+function Host:is_foreign(entry)
+  local link = self.view.links[entry.index]
+  return link ~= nil and interface.is_segment(link)
+end
+
 function Host:rebuild_addresses()
   local list = {}
   for _, entry in pairs(self.foreign) do list[#list + 1] = entry end
@@ -71,7 +76,7 @@ function Host:read_all()
   for _, entry in ipairs(addresses) do
     if self:is_held_entry(entry) then
       self.strays[entry.address] = true
-    else
+    elseif self:is_foreign(entry) then
       self.foreign[entry_key(entry)] = entry
     end
   end
@@ -103,6 +108,7 @@ function Host:on_address(event)
     end
     return
   end
+  if event.action == "new" and not self:is_foreign(event) then return end
   self.foreign[entry_key(event)] = event.action == "new" and event or nil
   self:changed()
 end

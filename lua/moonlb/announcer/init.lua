@@ -72,8 +72,11 @@ function announcer.new(options)
   local self = setmetatable({
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
-    excluded_listeners = {},
+    excluded_listeners = {}, interface_names = {},
   }, Announcer)
+  for _, name in ipairs({ "interface", "services_interface" }) do
+    if self.settings[name] then self.interface_names[self.settings[name]] = true end
+  end
   self.placement = placement.new({ node = self.node, on_change = function() end })
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
@@ -160,10 +163,11 @@ function Announcer:group_trouble(group)
     if wanted.is_local or self.settings.withdraw_without_endpoints then
       if not self.slices.is_synced then return "EndpointSlices are not read yet" end
       local here, all = self.slices.index:count(key, self.node)
+      local is_empty = all == 0 and key .. " has no ready endpoint" or nil
+      self:complain({ key }, "endpoints", "NoEndpoints", is_empty)
+      if is_empty then return is_empty end
       if wanted.is_local and here == 0 then
         return ("externalTrafficPolicy Local, and %s has no ready endpoint on node %s"):format(key, self.node)
-      elseif all == 0 then
-        return key .. " has no ready endpoint"
       end
     end
   end
@@ -178,6 +182,9 @@ function Announcer:find_interface(ip, keys)
   end
   local annotation
   for _, key in ipairs(keys) do annotation = annotation or self.requests[key].interface end
+  if annotation and not self.interface_names[annotation] then
+    self.interface_names[annotation], self.fingerprint = true, nil	-- the last one did not look at that link
+  end
   local link, message, code = interface.choose(self.host.view, ip, annotation, self.settings)
   if not link then return nil, message, code end
   local trouble = interface.trouble(link)
@@ -252,13 +259,14 @@ function Announcer:tell(keys, type, reason, message)
   end
 end
 
--- Something people must act upon (InterfaceMissing, ...), said once until it changes; nil: it is over.
-function Announcer:complain(keys, ip, reason, message)
+-- Something people must act upon (InterfaceMissing, ...), said once until it changes; nil: it is over. `about` is an
+-- address, or what else the complaint is about.
+function Announcer:complain(keys, about, reason, message)
   for _, key in ipairs(keys) do
     local complaints = self.complaints[key] or {}
     self.complaints[key] = complaints
-    if complaints[ip] ~= message then
-      complaints[ip] = message
+    if complaints[about] ~= message then
+      complaints[about] = message
       if message then self:tell({ key }, "Warning", reason, message) end
     end
   end
@@ -298,10 +306,13 @@ function Announcer:on_removed(ip)
   if not ok then log.error("cannot put an address back on lo", { address = ip, error = message }) end
 end
 
--- Links, addresses or routes changed: every group is looked at again, a few hundred a turn.
+-- Links, addresses or routes changed: if that may matter, every group is looked at again, a few hundred a turn.
 function Announcer:on_network()
   if self.is_stopping then return end
   self.wire:links_changed()
+  local fingerprint = interface.fingerprint(self.host.view, self.interface_names)
+  if fingerprint == self.fingerprint then return end
+  self.fingerprint = fingerprint
   for _, fn in ipairs(self.excluded_listeners) do fn() end
   local keys = {}
   for key in pairs(self.requests) do keys[#keys + 1] = key end

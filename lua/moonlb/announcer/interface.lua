@@ -20,11 +20,14 @@ local function find_link(view, name)
   return nil
 end
 
--- An address that lies on a segment this node shares with others.
+--- Does the link lead to a segment that this node shares with others?
+function interface.is_segment(link)
+  return not link.is_loopback and link.name ~= IPVS and not link.name:match(OUR_MACVLAN)
+end
+
 local function is_on_segment(view, entry)
   local link = view.links[entry.index]
-  return link and not link.is_loopback and link.name ~= IPVS and not link.name:match(OUR_MACVLAN)
-    and entry.protocol ~= interface.PROTOCOL
+  return link and interface.is_segment(link) and entry.protocol ~= interface.PROTOCOL
 end
 
 -- The link whose subnet holds `ip`, the longest prefix first, then the lowest index. Link-local subnets are on every
@@ -91,6 +94,32 @@ function interface.trouble(link)
   if not link.is_running then return ("interface %s has no carrier"):format(link.name) end
   if not link.mac then return ("interface %s has no MAC address: it cannot speak ARP"):format(link.name) end
   return nil
+end
+
+local function link_text(link)
+  return table.concat({ link.index, link.name, link.mac or "", tostring(link.is_up), tostring(link.is_running) }, " ")
+end
+
+--- All of the view that choose(), trouble(), host_owner() and excluded() look at, as text: unless it changes, nothing
+-- has to be decided anew. On a node, links of Pods come and go all the time.
+-- @tparam table names  set of the interface names that annotations and settings use
+function interface.fingerprint(view, names)
+  local lines, is_relevant = {}, {}
+  for _, entry in ipairs(view.addresses) do
+    if entry.scope ~= "link" and is_on_segment(view, entry) then
+      is_relevant[entry.index] = true
+      lines[#lines + 1] = ("%d %s/%d"):format(entry.index, entry.address, entry.prefix)
+    end
+  end
+  for family, route in pairs(view.routes) do
+    is_relevant[route.index] = true
+    lines[#lines + 1] = ("%d via %s %d"):format(family, route.gateway or "", route.index)
+  end
+  for index, link in pairs(view.links) do
+    if is_relevant[index] or names[link.name] then lines[#lines + 1] = link_text(link) end
+  end
+  table.sort(lines)
+  return table.concat(lines, "\n")
 end
 
 --- The name of the interface on which `ip` is the host's own, or nil.
