@@ -319,6 +319,7 @@ end
 -- @treturn table  array of `{name=, keys={...}, is_shared=, is_dhcp=, families={{family="IPv4", size=, used=}, ...},
 -- ranges={{first=, last=}, ...}}`
 function Engine:pools()
+  self.state.ownership:expire()
   local result = {}
   for i, pool in self.state.pools:each() do
     local described = { name = pool.pool, keys = {}, is_shared = pool.is_shared, is_dhcp = pool.is_dhcp, families = {},
@@ -342,6 +343,7 @@ end
 -- @treturn table  array of `{text=, reason=}`: exclusions in the order in which they were made, then quarantined
 -- addresses
 function Engine:excluded()
+  self.state.ownership:expire()
   local result, quarantined = {}, {}
   for i, entry in ipairs(self.state.ownership.exclusions) do
     result[i] = { text = entry.text, reason = entry.reason }

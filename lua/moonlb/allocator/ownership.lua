@@ -78,8 +78,11 @@ function Ownership:hold(item, record)
       if other.key == record.key then at = i end
     end
     several[at] = record
+    table.sort(several, service.is_older)
   elseif single and single.key ~= record.key then
-    self.holder[item], self.many[item] = nil, { single, record }
+    several = { single, record }
+    table.sort(several, service.is_older)
+    self.holder[item], self.many[item] = nil, several
   else
     self.holder[item] = record
   end
@@ -122,14 +125,14 @@ function Ownership:replace(old, new, is_resting)
   for item in pairs(after or NONE) do self:hold(item, new) end
   for item in pairs(before or NONE) do
     if not (after and after[item]) then
-      self:drop(item, old, is_resting and before[item] > service.ASKED)
+      self:drop(item, old, is_resting)
       freed = true
     end
   end
   return freed
 end
 
---- The records of the Services that hold an address: an array, to be read only.
+--- The records of the Services that hold an address: an array, oldest first, to be read only.
 function Ownership:holders(item)
   return self.many[item] or { self.holder[item] }
 end

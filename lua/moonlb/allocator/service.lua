@@ -10,7 +10,7 @@ local service = {}
 -- Service that is not ours says so. GRANTED: an allocator has decided.
 service.ASKED, service.SEEN, service.GRANTED = 1, 2, 3
 
-local MAX_ADDRESSES = 16
+local MAX_ADDRESSES, MAX_TEXT = 16, 60
 local EMPTY = setmetatable({}, { __metatable = false,
   __newindex = function() error("this table of the Service is read only", 2) end })
 
@@ -37,7 +37,7 @@ function service.parse_list(list)
       addresses, seen = addresses or {}, seen or {}
       addresses[#addresses + 1], seen[canonical] = canonical, true
     elseif not canonical and item ~= "" then
-      wrong = wrong or problem
+      wrong = wrong or ("%q is %s"):format(item:sub(1, MAX_TEXT), problem)
     end
   end
   if addresses and #addresses > MAX_ADDRESSES then

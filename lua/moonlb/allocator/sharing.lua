@@ -52,13 +52,13 @@ function Sharing:is_allowed(a, b)
   return config:is_shared(pool) and config:pool_of(b.namespace) == pool and sharing.is_compatible(a, b)
 end
 
--- The holders that count: those an allocator gave the address to. One that only asks may be refused.
+-- The holders that count: those that have the address. One that only asks for it may be refused.
 local function granted(holders, item)
   local result = {}
   for _, record in ipairs(holders) do
     if record.holds[item] > service.ASKED then result[#result + 1] = record end
   end
-  return result[1] and result or holders
+  return result
 end
 
 -- The pool in which an address can be shared and the ports taken there; nil when it cannot.

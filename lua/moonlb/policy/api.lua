@@ -172,7 +172,7 @@ function cluster.usable(self, ...)
   local list = flatten("usable", ...)
   for i, item in ipairs(list) do
     local canonical, message = address.canonical(item)
-    if not canonical then return nil, message end
+    if not canonical then return nil, ("%q is %s"):format(tostring(item):sub(1, 60), message) end
     list[i] = canonical
     local ok, why = self.state:usable(self.current, canonical)
     if not ok then return nil, why end

@@ -98,7 +98,7 @@ local function canonical_addresses(outcome)
     local text = outcome.addresses[i]
     if type(text) ~= "string" then return nil, ("an address that is a %s"):format(type(text)) end
     local item, message = address.canonical(text)
-    if not item then return nil, message end
+    if not item then return nil, ("%q is %s"):format(text:sub(1, 60), message) end
     if i > 1 then
       seen = seen or { [list[1]] = true }
       if seen[item] then return nil, item .. " is there twice" end
