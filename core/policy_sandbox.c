@@ -1,0 +1,540 @@
+#include "policy_sandbox.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include <lua.h>
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include "lua_modules.h"
+#include "lua_policy_env.h"
+#include "lua_policy_value.h"
+#include "policy_value.h"
+#include "runtime.h"
+
+#define HOOK_STEP 100		/* instructions between two looks at the clock; larger steps are no faster */
+#define ALLOC_UNIT 32		/* bytes that cost as much as an instruction */
+#define REFUSALS_MAX 8		/* refused allocations in one call; each costs a full collection */
+#define LOCATE_LEVELS 64	/* frames searched for the policy's line */
+#define GARBAGE (256 << 10)	/* bytes made since the last collection that are worth one */
+#define OWN_MEMORY (2 << 20)	/* bytes above the cap that our own code has to say so */
+#define CHUNK_KEY "moonlb.policy.chunk"
+
+const struct mlb_policy_limits mlb_policy_default_limits = {
+	.memory = 16 << 20,
+	.budget = 4000000,
+	.soft_ms = 60,
+	.hard_ms = 100,
+	.trusted_ms = 2000,
+};
+
+enum stop { STOP_NONE, STOP_BUDGET, STOP_TIME, STOP_MEMORY, STOP_SUSPEND };
+
+static const char *const stop_causes[] = { "error", "budget", "time", "memory", "suspend" };
+
+struct mlb_policy_sandbox {
+	lua_State *L;
+	struct mlb_policy_limits limits;
+	size_t used;
+	bool is_gc_stopped;
+	size_t collected;		/* `used` after the last collection */
+	bool guarded;			/* a guarded call runs */
+	enum stop stop;			/* why it must end; sticky until it has */
+	int64_t budget;
+	uint64_t wall_end, cpu_end;	/* ns */
+	unsigned refusals;
+	int line;			/* of the policy, where the error was raised; 0 unknown */
+	const char *chunk;		/* "@name" of the policy, anchored in the registry */
+};
+
+static struct mlb_policy_sandbox *sandbox_of(lua_State *L)
+{
+	return *(struct mlb_policy_sandbox **)lua_getextraspace(L);
+}
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void count_hook(lua_State *L, lua_Debug *ar);
+
+/* From here on each instruction of the policy raises, so no pcall and no __close of its own goes on. lua_sethook may be
+ * called at any point (it is made for signal handlers). */
+static void set_stop(struct mlb_policy_sandbox *sandbox, enum stop stop)
+{
+	sandbox->stop = stop;
+	lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, 1);
+}
+
+/* The cap counts what Lua asks for. When `old` is NULL, `old_size` is a type tag, not a size. */
+static void *allocate(void *data, void *old, size_t old_size, size_t size)
+{
+	struct mlb_policy_sandbox *sandbox = data;
+	size_t cap = sandbox->limits.memory + (sandbox->guarded ? 0 : OWN_MEMORY);
+	void *block;
+
+	if (!old)
+		old_size = 0;
+	if (size == 0) {
+		free(old);
+		sandbox->used -= old_size;
+		return NULL;
+	}
+	if (size > old_size && sandbox->used + (size - old_size) > cap) {
+		if (sandbox->guarded && ++sandbox->refusals > REFUSALS_MAX && sandbox->stop == STOP_NONE)
+			set_stop(sandbox, STOP_MEMORY);
+		return NULL;
+	}
+	block = realloc(old, size);
+	if (!block)
+		return NULL;
+	if (sandbox->guarded && size > old_size)
+		sandbox->budget -= (int64_t)((size - old_size) / ALLOC_UNIT);
+	sandbox->used += size - old_size;
+	return block;
+}
+
+/* The innermost line of the policy's own chunk that is running. */
+static int policy_line(lua_State *L)
+{
+	const char *chunk = sandbox_of(L)->chunk;
+	lua_Debug ar;
+
+	for (int level = 0; chunk && level < LOCATE_LEVELS && lua_getstack(L, level, &ar); level++)
+		if (lua_getinfo(L, "Sl", &ar) && strcmp(ar.source, chunk) == 0)
+			return ar.currentline;
+	return 0;
+}
+
+static void push_stop(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	switch (sandbox->stop) {
+	case STOP_TIME:
+		lua_pushfstring(L, "took more than %d ms of CPU time", (int)sandbox->limits.soft_ms);
+		break;
+	case STOP_MEMORY:
+		lua_pushfstring(L, "used more than %d KiB of memory", (int)(sandbox->limits.memory / 1024));
+		break;
+	case STOP_SUSPEND:
+		lua_pushliteral(L, "waits for an answer from outside");
+		break;
+	default:
+		lua_pushfstring(L, "took more than %I steps", (lua_Integer)sandbox->limits.budget);
+	}
+}
+
+/* Raises what ends the call; keeps the line of the first raise. */
+static int raise_stop(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	if (sandbox->line == 0)
+		sandbox->line = policy_line(L);
+	push_stop(L);
+	return lua_error(L);
+}
+
+static void check_limits(lua_State *L, struct mlb_policy_sandbox *sandbox)
+{
+	if (sandbox->stop == STOP_NONE && sandbox->budget < 0)
+		set_stop(sandbox, STOP_BUDGET);
+	/* The monotonic clock needs no system call; CPU time, which a busy machine does not use up, comes after it. */
+	if (sandbox->stop == STOP_NONE && now_ns(CLOCK_MONOTONIC) > sandbox->wall_end &&
+	    now_ns(CLOCK_THREAD_CPUTIME_ID) > sandbox->cpu_end)
+		set_stop(sandbox, STOP_TIME);
+	if (sandbox->stop != STOP_NONE)
+		raise_stop(L);
+}
+
+static void count_hook(lua_State *L, lua_Debug *ar)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	(void)ar;
+	sandbox->budget -= HOOK_STEP;
+	if (sandbox->is_gc_stopped && sandbox->used > sandbox->limits.memory / 4 * 3) {
+		sandbox->is_gc_stopped = false;
+		lua_gc(L, LUA_GCRESTART);	/* once: each time it makes a collection due */
+	}
+	check_limits(L, sandbox);
+}
+
+void mlb_policy_charge(lua_State *L, uint64_t units)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	if (!sandbox->guarded)
+		return;
+	sandbox->budget = units > (uint64_t)sandbox->limits.budget ? -1 : sandbox->budget - (int64_t)units;
+	if (units >= HOOK_STEP || sandbox->budget < 0 || sandbox->stop != STOP_NONE)
+		check_limits(L, sandbox);
+}
+
+int64_t mlb_policy_budget_left(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	if (!sandbox->guarded)
+		return INT64_MAX;
+	return sandbox->budget > 0 ? sandbox->budget : 0;
+}
+
+static void arm_timer(const struct mlb_policy_sandbox *sandbox, unsigned ms)
+{
+	struct itimerval timer = { .it_value = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 } };
+
+	if (sandbox->limits.hard_ms)
+		setitimer(ITIMER_PROF, &timer, NULL);
+}
+
+/* Message handler: the line, while the stack still stands. Runs none of the policy's code: the hook may be off here. */
+static int locate(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	if (sandbox->line == 0)
+		sandbox->line = policy_line(L);
+	return 1;
+}
+
+static void begin_guard(struct mlb_policy_sandbox *sandbox)
+{
+	uint64_t limit = (uint64_t)sandbox->limits.soft_ms * 1000000u;
+
+	sandbox->budget = sandbox->limits.budget;
+	sandbox->stop = STOP_NONE;
+	sandbox->refusals = 0;
+	sandbox->line = 0;
+	sandbox->wall_end = now_ns(CLOCK_MONOTONIC) + limit;
+	sandbox->cpu_end = now_ns(CLOCK_THREAD_CPUTIME_ID) + limit;
+	sandbox->guarded = true;
+	arm_timer(sandbox, sandbox->limits.hard_ms);
+	lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, HOOK_STEP);
+}
+
+static void end_guard(struct mlb_policy_sandbox *sandbox)
+{
+	lua_sethook(sandbox->L, NULL, 0, 0);
+	sandbox->guarded = false;
+	arm_timer(sandbox, sandbox->limits.trusted_ms);
+}
+
+/* Above the error object: false, cause, message, line. */
+static int push_failure(lua_State *L, const struct mlb_policy_sandbox *sandbox)
+{
+	int object = lua_gettop(L);
+
+	lua_pushboolean(L, 0);
+	lua_pushstring(L, stop_causes[sandbox->stop]);
+	if (sandbox->stop != STOP_NONE)
+		push_stop(L);
+	else if (lua_type(L, object) == LUA_TSTRING)	/* what is no string has metamethods: leave it alone */
+		lua_pushvalue(L, object);
+	else
+		lua_pushfstring(L, "(error object is a %s)", luaL_typename(L, object));
+	lua_pushinteger(L, sandbox->line);
+	return 4;
+}
+
+/* guard(fn, ...) -> true, results... | false, cause, message, line: call `fn` within the limits. `cause` is one of
+ * stop_causes; `line` is 0 when the error was raised outside the policy's chunk. */
+static int guard(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+	int status;
+
+	if (sandbox->guarded)
+		return luaL_error(L, "guarded calls do not nest");
+	lua_pushcfunction(L, locate);
+	lua_insert(L, 1);				/* locate fn args... */
+	begin_guard(sandbox);
+	status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1);
+	end_guard(sandbox);
+	if (status == LUA_OK && sandbox->stop == STOP_NONE) {
+		lua_pushboolean(L, 1);
+		lua_replace(L, 1);
+		return lua_gettop(L);
+	}
+	if (status == LUA_ERRMEM && sandbox->stop == STOP_NONE)
+		sandbox->stop = STOP_MEMORY;
+	return push_failure(L, sandbox);
+}
+
+/* suspend(): end the guarded call for an answer from outside. When it is there, the decision runs again from its start. */
+static int suspend(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
+
+	if (!sandbox->guarded)
+		return luaL_error(L, "only a rule can wait for an answer");
+	set_stop(sandbox, STOP_SUSPEND);
+	return raise_stop(L);
+}
+
+/* load(text, name, environment) -> function | nil, message: compile the policy; text only, never bytecode. */
+static int load_policy(lua_State *L)
+{
+	size_t length;
+	const char *text = luaL_checklstring(L, 1, &length);
+
+	luaL_checktype(L, 3, LUA_TTABLE);
+	lua_pushfstring(L, "@%s", luaL_checkstring(L, 2));
+	sandbox_of(L)->chunk = lua_tostring(L, -1);
+	lua_setfield(L, LUA_REGISTRYINDEX, CHUNK_KEY);
+	if (luaL_loadbufferx(L, text, length, sandbox_of(L)->chunk, "t") != LUA_OK) {
+		luaL_pushfail(L);
+		lua_insert(L, -2);
+		return 2;
+	}
+	lua_pushvalue(L, 3);
+	lua_setupvalue(L, -2, 1);			/* a main chunk has one upvalue, _ENV */
+	return 1;
+}
+
+/* unpack(bytes) -> value: what the host has packed. */
+static int unpack(lua_State *L)
+{
+	size_t length;
+	const unsigned char *bytes = (const unsigned char *)luaL_checklstring(L, 1, &length);
+	struct mlb_policy_reader reader = { bytes, bytes + length };
+
+	if (mlb_policy_check(bytes, length) < 0)
+		return luaL_error(L, "no packed value");
+	mlb_policy_push(L, &reader);
+	return 1;
+}
+
+/* line_of(function) -> the line it is defined on; 0 for a function of C. */
+static int line_of(lua_State *L)
+{
+	lua_Debug ar;
+
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	lua_settop(L, 1);
+	lua_getinfo(L, ">S", &ar);
+	lua_pushinteger(L, ar.linedefined > 0 ? ar.linedefined : 0);
+	return 1;
+}
+
+/* set_memory(bytes): a larger cluster needs a larger replica. */
+static int set_memory(lua_State *L)
+{
+	sandbox_of(L)->limits.memory = (size_t)luaL_checkinteger(L, 1);
+	return 0;
+}
+
+/* memory() -> used, limit: bytes of the Lua heap. */
+static int memory(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)sandbox_of(L)->used);
+	lua_pushinteger(L, (lua_Integer)sandbox_of(L)->limits.memory);
+	return 2;
+}
+
+static const luaL_Reg native[] = {
+	{ "environment", mlb_policy_environment },
+	{ "freeze", mlb_policy_freeze },
+	{ "guard", guard },
+	{ "line_of", line_of },
+	{ "load", load_policy },
+	{ "memory", memory },
+	{ "set_memory", set_memory },
+	{ "suspend", suspend },
+	{ "unpack", unpack },
+	{ NULL, NULL },
+};
+
+/* Of the core, our own Lua in here may use what only computes. */
+static lua_CFunction core_module(const char *name)
+{
+	if (strcmp(name, "moonlb.core.address") != 0)
+		return NULL;
+	for (const luaL_Reg *module = mlb_lua_modules; module->name; module++)
+		if (strcmp(module->name, name) == 0)
+			return module->func;
+	return NULL;
+}
+
+/* require for our own Lua: files of the binary. */
+static int require_embedded(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	const struct mlb_embedded *file;
+
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);	/* name loaded */
+	if (lua_getfield(L, 2, name) != LUA_TNIL)
+		return 1;
+	if (core_module(name)) {
+		luaL_requiref(L, name, core_module(name), 0);
+		return 1;
+	}
+	file = mlb_embedded_find(lua_pushfstring(L, "%s.lua", luaL_gsub(L, name, ".", "/")));
+	if (!file)
+		return luaL_error(L, "module '%s' is not available to a policy's state", name);
+	if (luaL_loadbufferx(L, file->text, file->size, lua_pushfstring(L, "@lua/%s", file->name), "t") != LUA_OK)
+		return lua_error(L);
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 1);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, 2, name);
+	return 1;
+}
+
+/* Of os, our own Lua needs only os.date, which computes. */
+static void keep_date_alone(lua_State *L)
+{
+	luaL_requiref(L, LUA_OSLIBNAME, luaopen_os, 0);
+	lua_createtable(L, 0, 1);
+	lua_getfield(L, -2, "date");
+	lua_setfield(L, -2, "date");
+	lua_setglobal(L, LUA_OSLIBNAME);
+	lua_pop(L, 1);
+}
+
+/* Runs protected. Leaves the function that answers messages in the registry under the sandbox's address. */
+static int open_state(lua_State *L)
+{
+	static const luaL_Reg libraries[] = {
+		{ LUA_GNAME, luaopen_base },
+		{ LUA_STRLIBNAME, luaopen_string },
+		{ LUA_TABLIBNAME, luaopen_table },
+		{ LUA_MATHLIBNAME, luaopen_math },
+		{ LUA_UTF8LIBNAME, luaopen_utf8 },
+		{ NULL, NULL },
+	};
+
+	for (const luaL_Reg *library = libraries; library->name; library++) {
+		luaL_requiref(L, library->name, library->func, 1);
+		lua_pop(L, 1);
+	}
+	keep_date_alone(L);
+	mlb_policy_open_environment(L);
+	lua_register(L, "require", require_embedded);
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "moonlb.policy.inside");
+	lua_call(L, 1, 1);				/* inside */
+	lua_getfield(L, -1, "new");
+	luaL_newlib(L, native);
+	lua_call(L, 1, 1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, sandbox_of(L));
+	return 0;
+}
+
+int mlb_policy_sandbox_open(const struct mlb_policy_limits *limits, struct mlb_policy_sandbox **ret_sandbox,
+			    char *text, size_t text_size)
+{
+	struct mlb_policy_sandbox *sandbox = calloc(1, sizeof(*sandbox));
+	const char *failure;
+
+	if (!sandbox)
+		return -ENOMEM;
+	sandbox->limits = *limits;
+	sandbox->L = lua_newstate(allocate, sandbox);
+	if (!sandbox->L) {
+		free(sandbox);
+		return -ENOMEM;
+	}
+	*(struct mlb_policy_sandbox **)lua_getextraspace(sandbox->L) = sandbox;
+	lua_gc(sandbox->L, LUA_GCGEN, 0, 0);	/* the replica is old: the garbage of decisions goes without it */
+	lua_pushcfunction(sandbox->L, open_state);
+	if (lua_pcall(sandbox->L, 0, 0, 0) == LUA_OK) {
+		*ret_sandbox = sandbox;
+		return 0;
+	}
+	failure = lua_tostring(sandbox->L, -1);
+	snprintf(text, text_size, "%s", failure ? failure : "error object is no string");
+	mlb_policy_sandbox_close(sandbox);
+	return -EPROTO;
+}
+
+struct exchange {
+	char type;
+	uint32_t id;
+	struct mlb_policy_reader value;
+	unsigned char *answer;
+	size_t size;
+	int length;		/* of the answer, or a negative errno */
+};
+
+/* Runs protected: answer(type, value) -> type, value. */
+static int exchange_values(lua_State *L)
+{
+	struct exchange *exchange = lua_touserdata(L, 1);
+	struct mlb_policy_writer writer = { exchange->answer + MLB_POLICY_HEADER, exchange->answer + exchange->size };
+	int result;
+
+	lua_rawgetp(L, LUA_REGISTRYINDEX, sandbox_of(L));
+	lua_pushlstring(L, &exchange->type, 1);
+	mlb_policy_push(L, &exchange->value);
+	lua_call(L, 2, 2);
+	result = mlb_policy_pack(L, 3, &writer);
+	mlb_policy_put_header(exchange->answer, *luaL_checkstring(L, 2), exchange->id);
+	exchange->length = result < 0 ? result : (int)(writer.at - exchange->answer);
+	return 0;
+}
+
+/* The answer when ours failed: type 'X' and why. */
+static int answer_failure(struct exchange *exchange, const char *why)
+{
+	struct mlb_policy_writer writer = { exchange->answer + MLB_POLICY_HEADER, exchange->answer + exchange->size };
+
+	mlb_policy_put_header(exchange->answer, 'X', exchange->id);
+	mlb_policy_put_string(&writer, why, strnlen(why, 1024));
+	return (int)(writer.at - exchange->answer);
+}
+
+int mlb_policy_sandbox_answer(struct mlb_policy_sandbox *sandbox, const unsigned char *frame, size_t length,
+			      unsigned char *answer, size_t size)
+{
+	struct exchange exchange = { .answer = answer, .size = size };
+	lua_State *L = sandbox->L;
+	int result = mlb_policy_open(frame, length, &exchange.type, &exchange.id, &exchange.value);
+
+	if (result < 0)
+		return result;
+	arm_timer(sandbox, sandbox->limits.trusted_ms);
+	sandbox->is_gc_stopped = true;
+	lua_gc(L, LUA_GCSTOP);		/* until mlb_policy_sandbox_rest, or the heap is three quarters full */
+	lua_pushcfunction(L, exchange_values);
+	lua_pushlightuserdata(L, &exchange);
+	result = lua_pcall(L, 1, 0, 0);
+	if (result != LUA_OK)
+		result = answer_failure(&exchange, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no message");
+	else if (exchange.length == -EMSGSIZE)
+		result = answer_failure(&exchange, "the answer is too long");
+	else if (exchange.length < 0)
+		result = answer_failure(&exchange, "the answer holds no plain value");
+	else
+		result = exchange.length;
+	lua_settop(L, 0);
+	arm_timer(sandbox, 0);
+	return result;
+}
+
+void mlb_policy_sandbox_rest(struct mlb_policy_sandbox *sandbox)
+{
+	if (sandbox->used < sandbox->collected + GARBAGE)
+		return;
+	arm_timer(sandbox, sandbox->limits.trusted_ms);
+	lua_gc(sandbox->L, LUA_GCSTEP, 0);
+	sandbox->collected = sandbox->used;
+	arm_timer(sandbox, 0);
+}
+
+void mlb_policy_sandbox_close(struct mlb_policy_sandbox *sandbox)
+{
+	lua_close(sandbox->L);
+	free(sandbox);
+}
