@@ -18,10 +18,11 @@ local State = { __name = "moonlb.allocator.state" }
 State.__index = State
 
 --- @tparam table options  `settings` (see `service.read`), `now`, `utc` (see `ownership.new`)
--- @treturn State  fields to read: `config`, `pools`, `ownership`, `sharing`, `services` {key = record}, `nodes`
+-- @treturn State  fields to read: `configmap`, `config`, `pools`, `ownership`, `sharing`, `services` {key = record},
+-- `nodes`
 -- {name = object}, `labels`
 function state.new(options)
-  local self = setmetatable({ settings = options.settings, services = {}, reservations = {}, nodes = {},
+  local self = setmetatable({ settings = options.settings, services = {}, reservations = {}, loans = {}, nodes = {},
     counts = {}, total = 0, labels = label_index.new() }, State)
   self.ownership = ownership.new({ now = options.now, utc = options.utc,
     on_change = function(item) self.sharing:refresh(item) end })
@@ -33,6 +34,7 @@ end
 --- Take a new configuration. No Service's address is touched by it.
 -- @treturn table  warnings, see `config.read`
 function State:set_configmap(object)
+  self.configmap = object
   self.config = config.read(object, self.settings.configmap)
   self.sharing:configure(self.config)
   self.pools = pools.new(self.config, self.ownership, self.sharing)
@@ -137,6 +139,32 @@ function State:release(key)
   if not self.reservations[key] or not old then return end
   self.reservations[key] = nil
   put(self, old, service.read(old.object, self.settings), false)
+end
+
+--- Hold addresses for a Service while a batch is decided: cheaper than a reservation, and counted nowhere. Ended by
+-- `give_back`, before anything else changes.
+-- @treturn boolean  false when the Service has a reservation or a loan
+function State:lend(key, addresses)
+  local record = self.services[key]
+  if self.reservations[key] or self.loans[key] then return false end
+  self.loans[key] = { holds = record.holds, addresses = addresses }
+  local holds = {}
+  for item, level in pairs(record.holds or {}) do holds[item] = level end
+  for _, item in ipairs(addresses) do holds[item] = service.GRANTED end
+  record.holds = holds
+  for _, item in ipairs(addresses) do self.ownership:hold(item, record) end
+  return true
+end
+
+--- End a loan.
+function State:give_back(key)
+  local loan, record = self.loans[key], self.services[key]
+  self.loans[key] = nil
+  if not loan then return end
+  record.holds = loan.holds
+  for _, item in ipairs(loan.addresses) do
+    if not (loan.holds and loan.holds[item]) then self.ownership:drop(item, record, false) end
+  end
 end
 
 local function node_addresses(object)

@@ -1,0 +1,280 @@
+--- What runs inside a policy's own Lua state, in the worker process: the policy, the API it sees, and a replica of
+-- the allocator's
+-- state that the host feeds. `core/policy_sandbox.c` calls the function that `new` returns with each message.
+--
+-- A decision that waits for an answer from outside ends here (`kind = "http"`), and is run again from its start when
+-- the host has the
+-- answer, with all answers so far: rules have no side effects, so the second run comes to the same place and goes on.
+-- @module moonlb.policy.inside
+local address = require("moonlb.core.address")
+local api = require("moonlb.policy.api")
+local decision = require("moonlb.policy.decision")
+local state = require("moonlb.allocator.state")
+
+local inside = {}
+
+local Inside = {}
+Inside.__index = Inside
+
+local MAX_RULES, MAX_REASON, MAX_ADDRESSES, MAX_URL = 64, 500, 16, 2048
+-- The stock policy's rules, `rule.*`, come from here.
+local STOCK, STOCK_FILE = "default", "policies/default.lua"
+
+local function brief(text)
+  return #text > MAX_REASON and text:sub(1, MAX_REASON) .. "..." or text
+end
+
+-- What is wrong with the table that a policy returned; nil when nothing is. Raw: it may have any metatable.
+local function fault_of(policy)
+  if type(policy) ~= "table" then return "a policy returns a table, not " .. type(policy) end
+  local level, rules, place = rawget(policy, "api"), rawget(policy, "rules"), rawget(policy, "place")
+  if level ~= api.LEVEL then
+    local shown = type(level) == "number" and tostring(level) or type(level)
+    return ("api = %s: this moonlb has the policy API of level %d"):format(shown, api.LEVEL)
+  end
+  if type(rules) ~= "table" or rawlen(rules) == 0 then return "rules: a list of functions expected" end
+  if rawlen(rules) > MAX_RULES then return ("rules: %d of them, at most %d"):format(rawlen(rules), MAX_RULES) end
+  for i = 1, rawlen(rules) do
+    if type(rawget(rules, i)) ~= "function" then
+      return ("rules[%d] is a %s, not a function"):format(i, type(rawget(rules, i)))
+    end
+  end
+  if place ~= nil and type(place) ~= "function" then return "place is no function" end
+  if rawget(policy, "tests") ~= nil and type(rawget(policy, "tests")) ~= "table" then return "tests is no list" end
+  return nil
+end
+
+-- http.get(url, {timeout=s}) -> {status=, body=, json=} | nil, message.
+local function new_http(self)
+  local function get(url, options)
+    if type(url) ~= "string" or #url > MAX_URL or not url:find("^https?://") then
+      error("http.get: an http:// or https:// address expected", 2)
+    end
+    local timeout = type(options) == "table" and rawget(options, "timeout") or nil
+    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 2) end
+    if not self.answers then error("http.get: only a rule can ask", 2) end
+    local answer = self.answers["GET " .. url]
+    if not answer then
+      self.wanted = { url = url, timeout = timeout }
+      self.native.suspend()
+    end
+    if answer.error then return nil, answer.error end
+    return { status = answer.status, body = answer.body, json = answer.json }
+  end
+  return self.native.freeze({ get = get })
+end
+
+-- Run a chunk as policy `name`. Returns its table and names of its rules, or nil, cause, message and line.
+local function compile(self, name, text, file)
+  local native = self.native
+  local environment = native.environment()
+  local rules = name == STOCK and {} or setmetatable({}, { __index = self.rules, __metatable = false })
+  for key, value in pairs(self.api:names(rules)) do environment[key] = value end
+  environment.http = self.http
+  local chunk, message = native.load(text, file, environment)
+  if not chunk then return nil, "syntax", message, math.tointeger(message:match(":(%d+):")) or 0 end
+  local ok, policy, why, line = native.guard(chunk)
+  if not ok then return nil, policy, why, line end
+  local fault = fault_of(policy)
+  if fault then return nil, "shape", fault, 0 end
+  if name == STOCK then self.rules = rules end
+  for key, rule in next, rules do
+    if type(key) == "string" and key:find("^[%w_]+$") then self.rule_names[rule] = key end
+  end
+  return policy
+end
+
+local function failure(cause, message, line)
+  return "E", { cause = cause, message = brief(message), line = line }
+end
+
+--- 'L' {{name=, file=, text=, stock=text, settings=, memory=bytes}}: load the policy, the only one of this state.
+-- Answers 'L' {rules=names, lines=, tests=, has_place=} or 'E' {cause=, message=, line=}.
+function Inside:load(value)
+  local given = value[1]
+  self.native.set_memory(given.memory)
+  self.state = state.new({ settings = given.settings, now = function() return self.now end,
+    utc = function() return self.utc end })
+  local policy, cause, message, line
+  if given.name ~= STOCK then
+    policy, cause, message, line = compile(self, STOCK, given.stock, STOCK_FILE)
+    if not policy then return failure(cause, STOCK_FILE .. ": " .. message, line) end
+  end
+  policy, cause, message, line = compile(self, given.name, given.text, given.file)
+  if not policy then return failure(cause, message, line) end
+  local names, lines = {}, {}
+  self.list = table.move(policy.rules, 1, rawlen(policy.rules), 1, {})
+  for i, rule in ipairs(self.list) do
+    names[i] = self.rule_names[rule] or "rule-" .. i
+    lines[i] = self.native.line_of(rule)
+  end
+  self.lines = lines
+  self.place = rawget(policy, "place")
+  return "L", { rules = names, lines = lines, tests = rawget(policy, "tests"), has_place = self.place ~= nil }
+end
+
+-- What the host may do to the replica.
+local OPERATIONS = {
+  set_configmap = true, remove_service = true, set_node = true, remove_node = true,
+  reserve = true, release = true,
+}
+local OF_OWNERSHIP = { exclude = true, unexclude = true, rest = true }
+
+-- What this state has lent by itself, so that the decisions of one batch do not all choose the same address.
+local function end_loans(self)
+  for key in pairs(self.lent) do self.state:give_back(key) end
+  self.lent = {}
+end
+
+-- A Service's object is kept as the bytes it came in and unpacked when it is looked at: at 10,000 Services that is a
+-- third of the
+-- memory and of the collector's work, and each look gets a copy of its own, which a policy may change as it likes.
+local function new_lazy(native)
+  return { __index = function(object, field) return native.unpack(rawget(object, 1))[field] end }
+end
+
+local function set_service(self, bytes)
+  local record = self.state:set_service(self.native.unpack(bytes))
+  if record then record.object = setmetatable({ bytes }, self.lazy) end
+end
+
+local function set_clock(self, value)
+  self.now, self.utc = value[1].now, value[1].utc
+  self.state.ownership:expire()
+end
+
+--- 'V' {{now=, utc=, memory=}, {operation, arguments...}...}: `set_service` has its object as packed bytes. Bring the
+-- replica up to date. Answers 'V' {used=bytes, memory=bytes}.
+function Inside:feed(value)
+  self.native.set_memory(value[1].memory)
+  end_loans(self)
+  set_clock(self, value)
+  for i = 2, #value do
+    local entry = value[i]
+    local name = entry[1]
+    if name == "set_service" then
+      set_service(self, entry[2])
+    elseif OPERATIONS[name] then
+      self.state[name](self.state, table.unpack(entry, 2))
+    elseif OF_OWNERSHIP[name] then
+      self.state.ownership[name](self.state.ownership, table.unpack(entry, 2))
+    else
+      error("operation " .. tostring(name) .. " is unknown")
+    end
+  end
+  local used, limit = self.native.memory()
+  return "V", { used = used, memory = limit }
+end
+
+-- The addresses of a decision: text alone crosses to the host.
+local function plain_addresses(list)
+  if #list > MAX_ADDRESSES then return nil, ("%d addresses, at most %d are possible"):format(#list, MAX_ADDRESSES) end
+  for i, item in ipairs(list) do
+    if type(item) ~= "string" or #item > 64 then
+      return nil, ("address %d is %s"):format(i, type(item) == "string" and "too long" or "a " .. type(item))
+    end
+  end
+  return list
+end
+
+local function faulty(message, line)
+  return { kind = "error", cause = "error", reason = message, line = line }
+end
+
+-- What the return values of a rule mean; nil for a pass.
+local function meaning(value, rule_line)
+  local fields = decision.open(value)
+  if fields then
+    local addresses, fault = fields.addresses
+    if addresses then addresses, fault = plain_addresses(addresses) end
+    if fault then return faulty(fields.kind .. ": " .. fault, rule_line) end
+    return { kind = fields.kind, addresses = addresses, hostname = fields.hostname, reason = fields.reason,
+      line = rule_line }
+  end
+  if value ~= nil then return faulty(("returned a %s, not a decision"):format(type(value)), rule_line) end
+  return nil
+end
+
+-- A guarded call that did not come back: an error, a limit, or a wait for an answer from outside.
+local function ended(self, cause, message, line, rule_line)
+  if cause == "suspend" then return { kind = "http", url = self.wanted.url, timeout = self.wanted.timeout } end
+  if cause ~= "error" then self.is_spoiled = true end
+  return { kind = "error", cause = cause, reason = brief(message), line = line > 0 and line or rule_line }
+end
+
+-- Runs guarded, all rules in one call: each of them within the limits, and all together.
+local function try_rules(self, view)
+  local passes, list, cluster = {}, self.list, self.api.cluster
+  self.passes = passes
+  for i = 1, #list do
+    local value, reason = list[i](view, cluster)
+    if value ~= nil then return value end
+    passes[i] = type(reason) == "string" and brief(reason) or false
+  end
+  return nil
+end
+
+local function run_rules(self, view)
+  local ok, value, message, line = self.native.guard(try_rules, self, view)
+  local passes = self.passes
+  local rule_line = self.lines[#passes + 1]
+  local outcome = ok and (meaning(value, rule_line) or { kind = "pass" })
+    or ended(self, value, message, line, rule_line)
+  outcome.passes = passes
+  return outcome
+end
+
+-- As the host will, if the decision holds: hold the addresses for the rest of the batch.
+local function lend(self, record, outcome)
+  local list = {}
+  for i, item in ipairs(outcome.addresses) do
+    list[i] = address.canonical(item)
+    if not list[i] or not self.state:usable(record, list[i]) then return end
+  end
+  if self.state:lend(record.key, list) then self.lent[record.key] = true end
+end
+
+local function decide_one(self, request)
+  local record = self.state.services[request.key]
+  if not record then return faulty("the worker does not know this Service", 0) end
+  self.answers, self.wanted = request.http or {}, nil
+  self.api:begin(self.state, record, request)
+  local outcome = run_rules(self, self.native.unpack(rawget(record.object, 1)))
+  self.answers = nil
+  outcome.exhausted, outcome.log = self.api.exhausted, self.api.lines and self.api.lines[1] and self.api.lines or nil
+  if outcome.addresses then lend(self, record, outcome) end
+  return outcome
+end
+
+--- 'D' {{now=, utc=}, {key=, request=, request_error=, http={["GET url"]=answer}}...}: decide, one after the other.
+-- Answers 'D'
+-- {outcomes=, is_spoiled=}. A call that a limit ended may have left the replica or the policy half changed: then the
+-- rest of the batch is not answered, and this state is at its end.
+function Inside:decide(value)
+  end_loans(self)
+  set_clock(self, value)
+  local outcomes = {}
+  for i = 2, #value do
+    outcomes[i - 1] = decide_one(self, value[i])
+    if self.is_spoiled then break end
+  end
+  return "D", { outcomes = outcomes, is_spoiled = self.is_spoiled or false }
+end
+
+local HANDLERS = { L = Inside.load, V = Inside.feed, D = Inside.decide }
+
+--- @tparam table native  the functions of core/policy_sandbox.c
+-- @treturn func  `answer(type, value) -> type, value`
+function inside.new(native)
+  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, lent = {},
+    now = 0, utc = 0 }, Inside)
+  self.lazy = new_lazy(native)
+  self.http = new_http(self)
+  return function(kind, value)
+    local handler = HANDLERS[kind]
+    if not handler then error("a message of type " .. kind .. " is unknown") end
+    return handler(self, value)
+  end
+end
+
+return inside
