@@ -1,0 +1,13 @@
+-- Tries to raise nil.
+-- worker: error error .-%.lua:%d+ %(error object is a nil%)
+local function attack(service, cluster)
+  error(nil)
+end
+
+return { api = 1, rules = {
+  function(service, cluster)
+    if service.metadata.name == "a" then return attack(service, cluster) end
+    return nil
+  end,
+  rule.static, rule.dhcp, rule.namespace_pool, rule.global_pool,
+} }

@@ -1,0 +1,2 @@
+-- Tries to be no policy at all.
+-- worker: load load%-nothing%.lua: a policy returns a table, not nil

@@ -1,0 +1,13 @@
+-- Tries to run for ever when the host reads its options.
+-- worker: error budget .-%.lua:[1-9]%d* took more than 4000000 steps
+local function attack(service, cluster)
+  return use(cluster.global_pool():free(setmetatable({}, { __index = function() while true do end end })))
+end
+
+return { api = 1, rules = {
+  function(service, cluster)
+    if service.metadata.name == "a" then return attack(service, cluster) end
+    return nil
+  end,
+  rule.static, rule.dhcp, rule.namespace_pool, rule.global_pool,
+} }

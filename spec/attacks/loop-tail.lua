@@ -1,0 +1,14 @@
+-- Tries to run for ever by tail calls, which need no stack.
+-- worker: error budget .-%.lua:[1-9]%d* took more than 4000000 steps
+local function attack(service, cluster)
+  local function again() return again() end
+  return again()
+end
+
+return { api = 1, rules = {
+  function(service, cluster)
+    if service.metadata.name == "a" then return attack(service, cluster) end
+    return nil
+  end,
+  rule.static, rule.dhcp, rule.namespace_pool, rule.global_pool,
+} }
