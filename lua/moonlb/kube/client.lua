@@ -30,11 +30,13 @@ local TRIES = 5
 local LONGEST_PAUSE = 30
 
 --- @param core  a client of moonlb.core.kube
--- @tparam[opt] table options  `priority` "normal" or "low", `timeout` seconds for each request
+-- @tparam[opt] table options  `priority` "normal" or "low", `timeout` seconds for each request, `tries` (5) of a
+--   request that the server asks us to repeat later
 -- @treturn Client
 function client.new(core, options)
   options = options or {}
-  return setmetatable({ core = core, priority = options.priority, timeout = options.timeout }, Client)
+  return setmetatable({ core = core, priority = options.priority, timeout = options.timeout,
+    tries = options.tries or TRIES }, Client)
 end
 
 --- Percent-encode a query value (RFC 3986 section 2.1).
@@ -75,10 +77,10 @@ function client.interpret(response)
     reason or REASONS[response.status] or "HTTP" .. response.status, response.status
 end
 
-local function pause_of(response, try)
+-- Seconds until the request is sent again; nil when its answer stands.
+local function pause_of(response)
   if response.status ~= 429 and not (response.status == 503 and response.retry_after) then return nil end
-  if try >= TRIES then return nil end
-  return math.min(response.retry_after or 2 ^ try, LONGEST_PAUSE)
+  return math.min(response.retry_after or 1, LONGEST_PAUSE)
 end
 
 --- One request.
@@ -89,14 +91,14 @@ end
 -- @tparam[opt] boolean keep_managed  leave metadata.managedFields in the answer
 -- @treturn table  the object; or nil, message, reason, status
 function Client:request(method, path, body, content_type, keep_managed)
-  for try = 1, TRIES do
+  for try = 1, self.tries do
     local response, message, code = async.call(self.core, "request", {
       method = method, path = path, body = body, content_type = content_type, accept = "application/json",
       timeout = self.timeout, priority = self.priority, keep_managed = keep_managed,
     })
     if not response then return nil, message, code end
-    local pause = pause_of(response, try)
-    if not pause then return client.interpret(response) end
+    local pause = pause_of(response)
+    if not pause or try == self.tries then return client.interpret(response) end
     local ok
     ok, message, code = async.sleep(pause)
     if not ok then return nil, message, code end

@@ -1,10 +1,10 @@
 --- Leader election by a Lease, with the semantics of Kubernetes clients (coordination.k8s.io/v1, client-go's
 -- leaderelection): optimistic concurrency, and our own clock only. When another's Lease is over is told by how long we
--- have seen it unchanged, never by the time written in it.
+-- have seen it unchanged, never by the time written in it. Those who wait do not poll: they watch the Lease.
 -- @module moonlb.kube.lease
 local async = require("moonlb.async")
+local informer = require("moonlb.kube.informer")
 local log = require("moonlb.core.log")
-local null = require("cjson").null
 local runtime = require("moonlb.core.runtime")
 
 local lease = {}
@@ -12,13 +12,29 @@ local lease = {}
 local Election = { __name = "moonlb.kube.lease" }
 Election.__index = Election
 
---- @tparam table options
+-- Any change of the Lease is a sign of life: its holder is given another full duration by our clock.
+local function observe(self, object)
+  local spec = type(object.spec) == "table" and object.spec or {}
+  local holder = type(spec.holderIdentity) == "string" and spec.holderIdentity or ""
+  local resource_version = object.metadata.resourceVersion
+  if self.observed and self.observed.version == resource_version then return end
+  if not self.observed or self.observed.holder ~= holder then
+    log.info("leader", { lease = self.name, holder = holder })
+  end
+  self.observed = { holder = holder, version = resource_version, at = self.now(),
+    duration = tonumber(spec.leaseDurationSeconds) or self.duration,
+    transitions = math.tointeger(tonumber(spec.leaseTransitions)) or 0 }
+  self.changed:notify()
+end
+
+--- Takes no part yet.
+-- @tparam table options
 --   `client`, `namespace`, `name`, `identity` (who we are), `on_start()` and `on_stop()` when leading begins and ends;
 --   `duration` (15), `renew_deadline` (10), `retry` (2) seconds; `now` (boot time) and `random` for tests
 -- @treturn Election
 function lease.new(options)
   local collection = ("/apis/coordination.k8s.io/v1/namespaces/%s/leases"):format(options.namespace)
-  return setmetatable({
+  local self = setmetatable({
     client = options.client, namespace = options.namespace, name = options.name, identity = options.identity,
     collection = collection, path = collection .. "/" .. options.name,
     on_start = options.on_start or function() end, on_stop = options.on_stop or function() end,
@@ -26,7 +42,14 @@ function lease.new(options)
     now = options.now or runtime.boottime, random = options.random or math.random,
     renewed_at = nil, -- when the renewal that holds was sent
     observed = nil, -- {holder, version, at, duration, transitions}
+    changed = async.signal(),
   }, Election)
+  self.store = informer.new({ client = options.client, path = collection, log_name = "lease " .. options.name,
+    field_selector = "metadata.name=" .. options.name })
+  self.store:on(function(_, object)
+    if object and object.metadata.name == self.name then observe(self, object) end
+  end)
+  return self
 end
 
 --- A Kubernetes MicroTime: RFC 3339 in UTC with exactly six digits.
@@ -48,16 +71,10 @@ function Election:holder()
   return self.observed and self.observed.holder
 end
 
-local function observe(self, object)
-  local spec = type(object.spec) == "table" and object.spec or {}
-  local holder = type(spec.holderIdentity) == "string" and spec.holderIdentity or ""
-  local resource_version = object.metadata.resourceVersion
-  if not self.observed or self.observed.version ~= resource_version then
-    if self:holder() ~= holder then log.info("leader", { lease = self.name, holder = holder }) end
-    self.observed = { holder = holder, version = resource_version, at = self.now(),
-      duration = tonumber(spec.leaseDurationSeconds) or self.duration,
-      transitions = math.tointeger(tonumber(spec.leaseTransitions)) or 0 }
-  end
+-- What a request of ours returned: an event that is older must not hide it.
+local function learn(self, object)
+  self.store:absorb(object)
+  observe(self, object)
 end
 
 -- Held by another, who has been seen to renew within the Lease's duration.
@@ -79,37 +96,44 @@ local function create(self)
   })
 end
 
--- One attempt to take or renew. Returns true when we hold it; false when another does; nil, message on trouble.
-local function try(self)
+-- The Lease as it is now, made by us when there is none. Returns true when that made us its holder.
+local function look(self)
   local sent_at = self.now()
-  local seen = self.observed
-  -- While we lead, what we wrote last is what there is: renew without reading; a conflict makes us read.
-  if not seen or seen.holder ~= self.identity or not self.renewed_at then
-    local object, message, reason = self.client:get(self.path)
-    if not object and reason ~= "NotFound" then return nil, message, reason end
-    if not object then
-      object, message, reason = create(self)
-      if not object then return nil, message, reason end
-      observe(self, object)
-      self.renewed_at = sent_at
-      return true
-    end
-    observe(self, object)
-    if is_taken(self) then return false end
-    seen = self.observed
-  end
+  local object, message, reason = self.client:get(self.path)
+  local is_made = not object and reason == "NotFound"
+  if is_made then object, message, reason = create(self) end
+  if not object then return nil, message, reason end
+  learn(self, object)
+  if is_made then self.renewed_at = sent_at end
+  return is_made
+end
+
+-- Write our name, or a new renewTime, over the version that we have seen.
+local function claim(self)
+  local sent_at, seen = self.now(), self.observed
   local is_new_term = seen.holder ~= self.identity
   local object, message, reason = self.client:merge_patch(self.path, {
     metadata = { resourceVersion = seen.version },
     spec = spec_of(self, seen.transitions + (is_new_term and 1 or 0), is_new_term),
   })
-  if not object then
-    if reason == "Conflict" or reason == "NotFound" then self.observed = nil end
-    return nil, message, reason
-  end
-  observe(self, object)
+  if not object then return nil, message, reason end
+  learn(self, object)
   self.renewed_at = sent_at
   return true
+end
+
+-- One attempt to take or renew. Returns true when we hold it; false when another does; nil, message, reason on trouble.
+local function try(self)
+  -- While we lead, what we wrote last is what there is: renew without reading.
+  if self.renewed_at and self.observed and self.observed.holder == self.identity then
+    local ok, message, reason = claim(self)
+    if ok or (reason ~= "Conflict" and reason ~= "NotFound") then return ok, message, reason end
+  end
+  local is_made, message, reason = look(self)
+  if is_made == nil then return nil, message, reason end
+  if is_made then return true end
+  if is_taken(self) then return false end
+  return claim(self)
 end
 
 local function set_leading(self, is_leader)
@@ -117,6 +141,16 @@ local function set_leading(self, is_leader)
   self.was_leading = is_leader
   log.info(is_leader and "leading" or "not leading any more", { lease = self.name, identity = self.identity })
   if is_leader then self.on_start() else self.on_stop() end
+end
+
+-- Until the holder has not been seen to renew for the Lease's duration, or gave it back. Then a little longer, a random
+-- time, so that those who wait do not come all at once.
+local function wait_for_turn(self)
+  while is_taken(self) and not self.is_stopped do
+    local rest = self.observed.at + self.observed.duration - self.now()
+    if select(3, self.changed:wait(math.max(0, rest))) == "ECANCELED" then return end
+  end
+  async.sleep(0.2 * self.retry * self.random())
 end
 
 local function run(self)
@@ -128,8 +162,11 @@ local function run(self)
     self.error = ok == nil and message or nil
     if ok == false then self.renewed_at = nil end
     set_leading(self, self:leading())
-    -- client-go's jitter: up to 1.2 times the period for those who wait, so that they do not come all at once.
-    async.sleep(self.was_leading and self.retry or self.retry * (1 + 0.2 * self.random()))
+    if ok == false and self.store.synced then
+      wait_for_turn(self)
+    else -- client-go's jitter for those who wait: up to 1.2 times the period
+      async.sleep(self.was_leading and self.retry or self.retry * (1 + 0.2 * self.random()))
+    end
   end
 end
 
@@ -143,14 +180,35 @@ end
 --- Begin to take part.
 function Election:start()
   self.was_leading = false
+  self.store:start()
   self.task = async.run(run, self)
   watch_deadline(self)
+end
+
+-- Give the Lease back. A renewal that was cut off may have been carried out: then its version is another.
+local function release(self)
+  local function write()
+    local time = lease.micro_time(runtime.walltime())
+    return self.client:merge_patch(self.path, {
+      metadata = { resourceVersion = self.observed.version },
+      spec = { holderIdentity = "", leaseDurationSeconds = 1, acquireTime = time, renewTime = time },
+    })
+  end
+  local ok, message, reason = write()
+  if not ok and reason == "Conflict" then
+    local object = self.client:get(self.path)
+    if object then observe(self, object) end
+    if self.observed.holder ~= self.identity then return end
+    ok, message = write()
+  end
+  if not ok then log.warn("the Lease was not given back", { lease = self.name, error = message }) end
 end
 
 --- Stop, and give the Lease back so that another need not wait. In a task.
 function Election:stop()
   if self.is_stopped then return end
   self.is_stopped = true
+  self.store:stop()
   if self.deadline_timer then self.deadline_timer:stop() end
   if self.task then
     self.task:cancel()
@@ -159,14 +217,7 @@ function Election:stop()
   local was_leading = self:leading()
   set_leading(self, false)
   self.renewed_at = nil
-  if was_leading and self.observed then
-    local ok, message = self.client:merge_patch(self.path, {
-      metadata = { resourceVersion = self.observed.version },
-      spec = { holderIdentity = "", leaseDurationSeconds = 1, acquireTime = null,
-        renewTime = lease.micro_time(runtime.walltime()) },
-    })
-    if not ok then log.warn("the Lease was not given back", { lease = self.name, error = message }) end
-  end
+  if was_leading and self.observed then release(self) end
 end
 
 return lease
