@@ -7,7 +7,8 @@ local resources = require("moonlb.sandbox.resources")
 
 local openapi = {}
 
-openapi.v2_type = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+-- Clients ask for `...v2@v1.0+protobuf`; but "@" may not stand in a media type (RFC 2045), and Go's parser refuses it.
+openapi.v2_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 local function path_of(resource)
   local root = resource.group == "" and "/api/" or "/apis/"

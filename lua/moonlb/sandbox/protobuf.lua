@@ -149,8 +149,9 @@ local function read_field(object, description, value, depth)
     object[name][as("string", entry[1] or "", name)] = read_value(field_type.of, entry[2] or "", name, depth)
   else
     local read = read_value(field_type, value, name, depth)
-    local is_zero = read == "" or (field_type.form == "int" and read == 0)
-    object[name] = not is_zero and read or nil
+    if read ~= "" and not (field_type.form == "int" and read == 0) then
+      object[name] = read
+    end
   end
 end
 

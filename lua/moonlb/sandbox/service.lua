@@ -27,6 +27,7 @@ function service.default(spec)
   spec.type = spec.type or "ClusterIP"
   spec.sessionAffinity = spec.sessionAffinity or "None"
   default_ports(spec)
+  spec.publishNotReadyAddresses = spec.publishNotReadyAddresses or nil -- false is not written back
   if spec.sessionAffinity == "None" then
     spec.sessionAffinityConfig = nil
   elseif spec.sessionAffinity == "ClientIP" then
