@@ -78,13 +78,13 @@ end
 -- @treturn boolean|nil  true, or nil, message, `"EINVAL"`
 function Engine:exclude(text, reason)
   self.host:feed("exclude", text, reason)
-  return self.state.ownership:exclude(text, reason)
+  return self.state:exclude(text, reason)
 end
 
 --- End an exclusion made with the same text and reason.
 function Engine:unexclude(text, reason)
   self.host:feed("unexclude", text, reason)
-  self.state.ownership:unexclude(text, reason)
+  self.state:unexclude(text, reason)
 end
 
 --- Seconds until an address that rests or is quarantined comes free; nil when none will.

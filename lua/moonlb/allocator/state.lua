@@ -275,6 +275,27 @@ function State:displaced_by(record)
   return nil
 end
 
+--- Say all that this state was told and still knows, for a replica that begins late.
+-- @tparam func tell  called with the name of a method of this module and its arguments, in an order that leads to
+-- the same state
+function State:replay(tell)
+  tell("set_configmap", self.configmap)
+  for _, record in pairs(self.services) do tell("set_service", record.object) end
+  for _, node in pairs(self.nodes) do tell("set_node", node.object) end
+  for _, entry in ipairs(self.ownership.exclusions) do tell("exclude", entry.text, entry.reason) end
+  for key, addresses in pairs(self.reservations) do tell("reserve", key, addresses) end
+end
+
+--- Take addresses out of every pool, see `Ownership:exclude`.
+function State:exclude(text, reason)
+  return self.ownership:exclude(text, reason)
+end
+
+--- End an exclusion.
+function State:unexclude(text, reason)
+  self.ownership:unexclude(text, reason)
+end
+
 --- How many Services have an address: of a namespace, or of all.
 function State:count(namespace)
   if namespace then return self.counts[namespace] or 0 end

@@ -48,10 +48,16 @@ local function spec_ip(record, first, settings)
   return first
 end
 
+-- A policy is called as its file or its key in the ConfigMap: in the annotation that is one word.
+local function word(name)
+  name = (name or ""):gsub("[^%w_.-]", "_")
+  return name ~= "" and name or "unnamed"
+end
+
 local function patch_given(record, decision, settings)
   local addresses = table.concat(decision.addresses, ",")
   local annotations = {
-    [fields.ASSIGNED] = ("%s %s/%s"):format(addresses, decision.policy, decision.rule),
+    [fields.ASSIGNED] = ("%s %s/%s"):format(addresses, word(decision.policy), word(decision.rule)),
     [fields.ADDRESSES] = addresses,
     [fields.PLACE] = decision.place and table.concat(decision.place, ","),
     [HOSTNAME] = decision.hostname,

@@ -22,8 +22,10 @@ function plan.configure(parser)
   settings.configure(parser, function(setting) return GROUPS[setting.group] end)
 end
 
-local function fail(message)
-  io.stderr:write("moonlb plan: ", (message:gsub("\n", " ")), "\n")
+-- One line on standard error.
+local function fail(io_, message)
+  local complain = io_.complain or function(line) io.stderr:write(line) end
+  complain("moonlb plan: " .. message:gsub("\n", " ") .. "\n")
   return 2
 end
 
@@ -69,25 +71,25 @@ local function show(result, args, io_)
 end
 
 --- @tparam table args  what argparse read: `filename` (array), `policy`, `output`, and flags of the settings
--- @tparam[opt] table io_  `write(text)`, `environment` {name = text}, `has_colour`; for specs
+-- @tparam[opt] table io_  `write(text)`, `complain(text)`, `environment` {name = text}, `has_colour`; for specs
 -- @treturn number  0; 1: a Service stays pending; 2: input cannot be read
 function plan.run(args, io_)
   io_ = io_ or {}
   local environment = io_.environment or uv.os_environ()
   local values, warnings = settings.resolve(args, environment)
-  if not values then return fail(warnings) end
+  if not values then return fail(io_, warnings) end
   local host = policy_host.new({})
   local policy, objects, message
   if args.policy then
     policy, message = load_policy(host, args.policy)
-    if not policy then return fail(message) end
+    if not policy then return fail(io_, message) end
   end
   if args.filename[1] then
     objects, message = manifests.read(args.filename)
   else
     objects, message = source.live(values, environment)
   end
-  if not objects then return fail(message) end
+  if not objects then return fail(io_, message) end
   local result = planner.run(objects, { settings = engine_settings(values, policy), host = host })
   for i, warning in ipairs(warnings) do
     table.insert(result.warnings, i, { object = "environment", key = "", item = "", message = warning })

@@ -47,7 +47,7 @@ end
 local function decision_row(decision)
   local is_given = decision.addresses[1] ~= nil
   local from = decision.pool or decision.rule or ""
-  local why = is_given and (decision.refused and decision.message or "") or decision.message or decision.reason or ""
+  local why = is_given and not decision.refused and "" or decision.reason or decision.message
   return { decision.namespace, decision.name, decision.action, table.concat(decision.addresses, ", "),
     is_given and from or "", decision.interface or "", why,
     colour = { [3] = COLOURS[decision.action], [4] = is_given and "bold" or nil,

@@ -8,6 +8,7 @@ local address = require("moonlb.core.address")
 local family = require("moonlb.allocator.family")
 local fields = require("moonlb.allocator.fields")
 local runtime = require("moonlb.core.runtime")
+local sanitizer = require("moonlb.policy.outcome")
 local trusted = require("moonlb.policy.trusted")
 
 local host = {}
@@ -173,6 +174,7 @@ end
 local function ask(self, name, request, record, state)
   local policy = self.policies[name]
   local outcome = policy.backend:decide(name, request, state)
+  if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
   local verdict, addresses, failure = judge(state, record, name, outcome)
   if verdict == "error" or (verdict == "rejected" and name ~= STOCK) then
     count_failure(self, name)
