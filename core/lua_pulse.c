@@ -6,6 +6,7 @@
 
 #include <uv.h>
 
+#include "lua_heartbeat.h"
 #include "lua_util.h"
 #include "lua_wire.h"
 #include "pulse.h"
@@ -20,6 +21,7 @@ struct binding {
 	lua_State *L;			/* the main state */
 	struct mlb_pulse *pulse;	/* NULL: closed */
 	int on_event;
+	struct mlb_segment_options heartbeat;	/* name is empty: no heartbeats */
 	int self;			/* pins the userdata while the thread runs */
 };
 
@@ -91,21 +93,62 @@ static void push_event(lua_State *L, const struct mlb_pulse_event *event)
 	case MLB_PULSE_UNMUTE:
 		push_text(L, "type", "unmute");
 		break;
+	case MLB_PULSE_BEAT:
+		push_text(L, "type", "beat");
+		break;
 	}
+}
+
+/* Push the next heartbeat with news as an event; false when there is none. */
+static bool push_heartbeat(struct binding *binding)
+{
+	lua_State *L = binding->L;
+	struct mlb_heartbeat heartbeat;
+	const uint8_t *payload;
+	unsigned index;
+	uint32_t slot;
+	size_t length;
+
+	payload = mlb_pulse_next_heartbeat(binding->pulse, &index, &slot, &length);
+	if (!payload || mlb_heartbeat_decode(payload, length, &heartbeat, NULL) < 0)
+		return false;
+	mlb_push_heartbeat(L, &heartbeat, binding->heartbeat.name);
+	push_text(L, "type", "heartbeat");
+	lua_pushinteger(L, index);
+	lua_setfield(L, -2, "index");
+	lua_pushinteger(L, slot);
+	lua_setfield(L, -2, "slot");
+	return true;
+}
+
+/* News before the tick that tells to act on them. Mute comes before both: it says that they are old. */
+static bool push_next(struct binding *binding)
+{
+	struct mlb_pulse_event event;
+
+	if (!binding->pulse)
+		return false;
+	if (mlb_pulse_is_mute_news(binding->pulse) || !push_heartbeat(binding)) {
+		if (!mlb_pulse_next_event(binding->pulse, &event))
+			return false;
+		push_event(binding->L, &event);
+	}
+	return true;
 }
 
 /* on_event may close the pulse; the binding lives until the loop's close callback. */
 static void on_wake(uv_async_t *async)
 {
 	struct binding *binding = async->data;
-	struct mlb_pulse_event event;
+	lua_State *L = binding->L;
 
 	for (int i = 0; i < EVENTS_A_TURN; i++) {
-		if (!binding->pulse || !mlb_pulse_next_event(binding->pulse, &event))
+		lua_rawgeti(L, LUA_REGISTRYINDEX, binding->on_event);	/* on_event */
+		if (!push_next(binding)) {				/* on_event event */
+			lua_pop(L, 1);
 			return;
-		lua_rawgeti(binding->L, LUA_REGISTRYINDEX, binding->on_event);	/* on_event */
-		push_event(binding->L, &event);					/* on_event event */
-		mlb_call(binding->L, 1, "pulse on_event");
+		}
+		mlb_call(L, 1, "pulse on_event");
 	}
 	if (binding->pulse)
 		uv_async_send(async);
@@ -304,6 +347,76 @@ static int pulse_probe_done(lua_State *L)
 	return change_use(L, MLB_PULSE_PROBED, false);
 }
 
+/* pulse:heartbeat{node, cluster, port, vouch = 0.15, silent = 0.3} -> true | nil, message, code: from here on heartbeats are
+ * heard on every interface, attached or to be, and sent where `say` gave them something. Once a pulse (EBUSY). */
+static int pulse_heartbeat(lua_State *L)
+{
+	struct handle *handle = luaL_checkudata(L, 1, PULSE_MT);
+	struct mlb_pulse *pulse = check_pulse(L);
+	struct mlb_segment_options options;
+	uint16_t port;
+	int result;
+
+	mlb_check_segment_options(L, 2, &options);
+	port = (uint16_t)mlb_opt_integer(L, 2, "port", 0, 1, UINT16_MAX);
+	result = mlb_pulse_heartbeat(pulse, &options, port);
+	if (result < 0)
+		return mlb_push_error(L, result, "pulse: heartbeats");
+	handle->binding->heartbeat = options;
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* pulse:set_keys(current, previous|nil) -> true | nil, message, code: the keys of heartbeats, 32 bytes each. */
+static int pulse_set_keys(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	struct mlb_heartbeat_keys *keys = mlb_check_keys(L, 2);
+	int result = keys ? mlb_pulse_set_keys(pulse, keys) : -ENOMEM;
+
+	return result < 0 ? mlb_push_error(L, result, "pulse: keys of heartbeats") : (lua_pushboolean(L, 1), 1);
+}
+
+/* pulse:say(index, body, mtu = 1500) -> true | nil, message, code (ENODEV: not attached): what heartbeats say from now on,
+ * and say it now. `body` as in core/lua_heartbeat.h; nil: say nothing. */
+static int pulse_say(lua_State *L)
+{
+	struct handle *handle = luaL_checkudata(L, 1, PULSE_MT);
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 2);
+	lua_Integer mtu = luaL_optinteger(L, 4, 1500);
+	size_t most = (size_t)(mtu < 576 ? 576 : mtu > 1500 ? 1500 : mtu) - 28;
+	struct mlb_segment_body *body = NULL;
+	int result;
+
+	if (!lua_isnil(L, 3)) {
+		body = mlb_check_body(L, 3, mlb_segment_part_room(handle->binding->heartbeat.name, most));
+		if (!body)
+			return mlb_push_error(L, ENOMEM, "pulse: heartbeat");
+	}
+	result = mlb_pulse_say(pulse, index, body, most);
+	return push_result(L, result, "pulse: heartbeat", index);
+}
+
+static void push_heard(void *context, uint32_t slot, double heard_at)
+{
+	lua_State *L = context;
+
+	lua_pushnumber(L, heard_at);
+	lua_rawseti(L, -2, slot);
+}
+
+/* pulse:heard(index) -> {[slot] = seconds of CLOCK_BOOTTIME}: when each peer was heard last on the interface. */
+static int pulse_heard(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 2);
+
+	lua_newtable(L);
+	mlb_pulse_heard(pulse, index, push_heard, L);
+	return 1;
+}
+
 /* pulse:publish() -> true | nil, message, code: hand the thread what hold, drop, probe_for and probe_done made of the table;
  * attach, detach, set_mac and set_own_macs publish as well. */
 static int pulse_publish(lua_State *L)
@@ -345,6 +458,15 @@ static int pulse_stats(lua_State *L)
 		[MLB_PULSE_COUNT_FRAMES] = "frames",
 		[MLB_PULSE_COUNT_FRAMES_BAD] = "frames_bad",
 		[MLB_PULSE_COUNT_THROTTLED] = "throttled",
+		[MLB_PULSE_COUNT_BEATS_SENT] = "heartbeats_sent",
+		[MLB_PULSE_COUNT_BEATS_UNSENT] = "heartbeats_unsent",
+		[MLB_PULSE_COUNT_BEATS_HEARD] = "heartbeats_heard",
+		[MLB_PULSE_COUNT_BEATS_FOREIGN] = "heartbeats_foreign",
+		[MLB_PULSE_COUNT_BEATS_BAD] = "heartbeats_bad",
+		[MLB_PULSE_COUNT_BEATS_FORGED] = "heartbeats_forged",
+		[MLB_PULSE_COUNT_BEATS_REPLAYED] = "heartbeats_replayed",
+		[MLB_PULSE_COUNT_BEATS_UNPROVEN] = "heartbeats_unproven",
+		[MLB_PULSE_COUNT_BEATS_OWN] = "heartbeats_own",
 	};
 	struct mlb_pulse_stats stats;
 
@@ -378,10 +500,14 @@ static const luaL_Reg methods[] = {
 	{ "close", pulse_close },
 	{ "detach", pulse_detach },
 	{ "drop", pulse_drop },
+	{ "heard", pulse_heard },
+	{ "heartbeat", pulse_heartbeat },
 	{ "hold", pulse_hold },
 	{ "probe_done", pulse_probe_done },
 	{ "probe_for", pulse_probe_for },
 	{ "publish", pulse_publish },
+	{ "say", pulse_say },
+	{ "set_keys", pulse_set_keys },
 	{ "set_mac", pulse_set_mac },
 	{ "set_own_macs", pulse_set_own_macs },
 	{ "stats", pulse_stats },

@@ -54,6 +54,20 @@ static void finish(struct filter *filter)
 	put(filter, BPF_RET | BPF_K, 0, 0, 0);
 }
 
+/* Broadcast first: that drops nearly all IPv4 of a busy interface. No options, so that the port stands where it does. */
+static void build_udp_filter(struct filter *filter, unsigned index, uint16_t port)
+{
+	filter->count = 0;
+	need(filter, BPF_W, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE), PACKET_BROADCAST, PACKET_BROADCAST);
+	need(filter, BPF_W, (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX), index, index);
+	need(filter, BPF_H, 12, ETHERTYPE_IP, ETHERTYPE_IP);
+	need(filter, BPF_B, 14, 0x45, 0x45);
+	need(filter, BPF_H, 20, 0x4000, 0x4000);
+	need(filter, BPF_B, 23, IPPROTO_UDP, IPPROTO_UDP);
+	need(filter, BPF_H, 36, port, port);
+	finish(filter);
+}
+
 static void build_filter(struct filter *filter, unsigned index, enum mlb_packet_kind kind)
 {
 	filter->count = 0;
@@ -76,13 +90,16 @@ static void build_filter(struct filter *filter, unsigned index, enum mlb_packet_
 }
 
 /* Attach the filter for good: nothing that gets hold of the socket later can widen what it hears. */
-static int attach_filter(int fd, unsigned index, enum mlb_packet_kind kind)
+static int attach_filter(int fd, unsigned index, enum mlb_packet_kind kind, uint16_t port)
 {
 	static const int on = 1;
 	struct filter filter;
 	struct sock_fprog program = { .filter = filter.code };
 
-	build_filter(&filter, index, kind);
+	if (kind == MLB_PACKET_UDP)
+		build_udp_filter(&filter, index, port);
+	else
+		build_filter(&filter, index, kind);
 	program.len = filter.count;
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)) < 0)
@@ -105,10 +122,17 @@ static int bind_to(int fd, unsigned index, uint16_t type)
 	return address.sll_hatype == ARPHRD_ETHER ? 0 : -EOPNOTSUPP;
 }
 
-static int set_up_receive(int fd, unsigned index, enum mlb_packet_kind kind)
+static uint16_t type_of(enum mlb_packet_kind kind)
+{
+	if (kind == MLB_PACKET_ARP)
+		return ETHERTYPE_ARP;
+	return kind == MLB_PACKET_UDP ? ETHERTYPE_IP : ETHERTYPE_IPV6;
+}
+
+static int set_up_receive(int fd, unsigned index, enum mlb_packet_kind kind, uint16_t port)
 {
 	static const int bytes = RECEIVE_BUFFER;
-	int result = attach_filter(fd, index, kind);
+	int result = attach_filter(fd, index, kind, port);
 
 	if (result < 0)
 		return result;
@@ -116,10 +140,10 @@ static int set_up_receive(int fd, unsigned index, enum mlb_packet_kind kind)
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0)
 		return -errno;
 	/* Last, since from here on frames arrive. */
-	return bind_to(fd, index, kind == MLB_PACKET_ARP ? ETHERTYPE_ARP : ETHERTYPE_IPV6);
+	return bind_to(fd, index, type_of(kind));
 }
 
-int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd)
+static int open_socket(unsigned index, enum mlb_packet_kind kind, uint16_t port, int *ret_fd)
 {
 	static const int priority = CONTROL_PRIORITY;
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -130,7 +154,7 @@ int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd)
 	if (setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)) < 0)
 		result = -errno;
 	if (result == 0 && kind != MLB_PACKET_SEND)
-		result = set_up_receive(fd, index, kind);
+		result = set_up_receive(fd, index, kind, port);
 	if (result < 0) {
 		close(fd);
 		return result;
@@ -145,6 +169,16 @@ bool mlb_packet_is_bound(int fd)
 	socklen_t size = sizeof(address);
 
 	return getsockname(fd, (struct sockaddr *)&address, &size) == 0 && address.sll_ifindex > 0;
+}
+
+int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd)
+{
+	return open_socket(index, kind, 0, ret_fd);
+}
+
+int mlb_packet_open_udp(unsigned index, uint16_t port, int *ret_fd)
+{
+	return open_socket(index, MLB_PACKET_UDP, port, ret_fd);
 }
 
 int mlb_packet_group(int fd, unsigned index, const uint8_t group[MLB_MAC_SIZE], bool is_member)

@@ -12,12 +12,16 @@ enum mlb_packet_kind {
 	MLB_PACKET_SEND,	/* receives nothing, sends on any interface */
 	MLB_PACKET_ARP,		/* ARP requests and replies for IPv4 */
 	MLB_PACKET_ND,		/* neighbour solicitations and advertisements */
+	MLB_PACKET_UDP,		/* broadcast UDP over IPv4 to one port, never a fragment */
 };
 
 /* Open a non-blocking socket of the calling thread's network namespace. All but MLB_PACKET_SEND are bound to interface
  * `index` and see what the interface itself gets: no frame for another station, of a VLAN on top, or of our own.
  * 0 or -errno: -EPERM without CAP_NET_RAW, -ENODEV, -EOPNOTSUPP when the interface is not Ethernet. */
 int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd);
+
+/* The same for MLB_PACKET_UDP. */
+int mlb_packet_open_udp(unsigned index, uint16_t port, int *ret_fd);
 
 /* Is the interface that `fd` was bound to still there? A socket that lost it hears nothing more, and no error says so. */
 bool mlb_packet_is_bound(int fd);

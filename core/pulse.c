@@ -19,7 +19,7 @@
 struct mlb_pulse_retired {
 	struct mlb_pulse_retired *next;
 	struct mlb_pulse_table *table;
-	struct mlb_pulse_sockets *sockets;	/* NULL: none */
+	struct mlb_pulse_waste waste;	/* NULL: none */
 };
 
 static atomic_bool is_running;	/* one a process */
@@ -36,7 +36,15 @@ static void free_sockets(struct mlb_pulse_sockets *sockets)
 		return;
 	close_fd(sockets->arp_fd);
 	close_fd(sockets->nd_fd);
+	close_fd(sockets->beat_fd);
 	free(sockets);
+}
+
+static void free_waste(const struct mlb_pulse_waste *waste)
+{
+	free_sockets(waste->sockets);
+	free(waste->body);
+	mlb_heartbeat_keys_free(waste->keys);
 }
 
 /* The thread reads the published table or none: then nothing that was retired is in use. While it reads an older one,
@@ -52,13 +60,13 @@ static void reclaim(struct mlb_pulse *pulse)
 
 		pulse->retired = retired->next;
 		mlb_pulse_table_free(retired->table);
-		free_sockets(retired->sockets);
+		free_waste(&retired->waste);
 		free(retired);
 	}
 }
 
-/* Publish a copy of the draft; `sockets`, if any, are no longer in it and are closed when the thread is done with them. */
-static int publish(struct mlb_pulse *pulse, struct mlb_pulse_sockets *sockets)
+/* Publish a copy of the draft. What `waste` refers to is no longer in it and is freed when the thread is done with it. */
+int mlb_pulse_publish_draft(struct mlb_pulse *pulse, const struct mlb_pulse_waste *waste)
 {
 	struct mlb_pulse_retired *retired = malloc(sizeof(*retired));
 	struct mlb_pulse_table *table = mlb_pulse_table_copy(&pulse->draft);
@@ -69,14 +77,21 @@ static int publish(struct mlb_pulse *pulse, struct mlb_pulse_sockets *sockets)
 		return -ENOMEM;
 	}
 	retired->table = atomic_exchange(&pulse->published, table);
-	retired->sockets = sockets;
+	retired->waste = *waste;
 	retired->next = pulse->retired;
 	pulse->retired = retired;
 	reclaim(pulse);
 	return 0;
 }
 
-static void wake_thread(struct mlb_pulse *pulse)
+static int publish(struct mlb_pulse *pulse)
+{
+	static const struct mlb_pulse_waste none;
+
+	return mlb_pulse_publish_draft(pulse, &none);
+}
+
+void mlb_pulse_wake_thread(struct mlb_pulse *pulse)
 {
 	static const uint64_t one = 1;
 	ssize_t ignored = write(pulse->command_fd, &one, sizeof(one));
@@ -84,7 +99,7 @@ static void wake_thread(struct mlb_pulse *pulse)
 	(void)ignored;	/* EAGAIN: it has been woken 2^64 - 2 times already */
 }
 
-static int watch(struct mlb_pulse *pulse, int fd, enum mlb_pulse_source source, uint32_t index)
+int mlb_pulse_watch(struct mlb_pulse *pulse, int fd, enum mlb_pulse_source source, uint32_t index)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index };
 
@@ -104,8 +119,8 @@ static int open_descriptors(struct mlb_pulse *pulse)
 	if (pulse->epoll_fd < 0 || pulse->command_fd < 0 || pulse->tick_fd < 0 ||
 	    timerfd_settime(pulse->tick_fd, 0, &every, NULL) < 0)
 		return -errno;
-	result = watch(pulse, pulse->tick_fd, MLB_PULSE_TICK, 0);
-	return result < 0 ? result : watch(pulse, pulse->command_fd, MLB_PULSE_COMMAND, 0);
+	result = mlb_pulse_watch(pulse, pulse->tick_fd, MLB_PULSE_TICK, 0);
+	return result < 0 ? result : mlb_pulse_watch(pulse, pulse->command_fd, MLB_PULSE_COMMAND, 0);
 }
 
 /* Signals are the loop's: the thread is born with all of them blocked. */
@@ -175,13 +190,17 @@ void mlb_pulse_stop(struct mlb_pulse *pulse)
 		return;
 	if (pulse->has_thread) {
 		atomic_store(&pulse->must_stop, true);
-		wake_thread(pulse);
+		mlb_pulse_wake_thread(pulse);
 		pthread_join(pulse->thread, NULL);
 	}
 	atomic_store(&pulse->in_use, NULL);
 	reclaim(pulse);
-	for (size_t i = 0; i < pulse->draft.nlinks; i++)
+	for (size_t i = 0; i < pulse->draft.nlinks; i++) {
 		free_sockets(pulse->draft.links[i].sockets);
+		free(pulse->draft.links[i].body);
+	}
+	mlb_heartbeat_keys_free(pulse->draft.keys);
+	mlb_pulse_free_segments(pulse);
 	mlb_groups_free(pulse->groups);
 	mlb_pulse_table_free(atomic_load(&pulse->published));
 	mlb_pulse_table_clear(&pulse->draft);
@@ -192,7 +211,7 @@ void mlb_pulse_stop(struct mlb_pulse *pulse)
 	atomic_store(&is_running, false);
 }
 
-static int open_sockets(unsigned index, struct mlb_pulse_sockets **ret_sockets)
+static int open_sockets(struct mlb_pulse *pulse, unsigned index, struct mlb_pulse_sockets **ret_sockets)
 {
 	static const uint8_t all_nodes[MLB_MAC_SIZE] = { 0x33, 0x33, 0, 0, 0, 1 };
 	struct mlb_pulse_sockets *sockets = calloc(1, sizeof(*sockets));
@@ -200,13 +219,15 @@ static int open_sockets(unsigned index, struct mlb_pulse_sockets **ret_sockets)
 
 	if (!sockets)
 		return -ENOMEM;
-	sockets->arp_fd = sockets->nd_fd = -1;
+	sockets->arp_fd = sockets->nd_fd = sockets->beat_fd = -1;
 	sockets->budget = MLB_PULSE_BATCH;	/* until the first tick */
 	result = mlb_packet_open(index, MLB_PACKET_ARP, &sockets->arp_fd);
 	if (result == 0)
 		result = mlb_packet_open(index, MLB_PACKET_ND, &sockets->nd_fd);
 	if (result == 0)	/* advertisements that answer a probe go to all nodes, also where IPv6 is off */
 		result = mlb_packet_group(sockets->nd_fd, index, all_nodes, true);
+	if (result == 0)
+		result = mlb_pulse_open_heartbeat(pulse, index, sockets);
 	if (result < 0) {
 		free_sockets(sockets);
 		return result;
@@ -260,21 +281,37 @@ int mlb_pulse_detach(struct mlb_pulse *pulse, unsigned index)
 	/* Fails for a socket that the thread has given up. */
 	epoll_ctl(pulse->epoll_fd, EPOLL_CTL_DEL, link.sockets->arp_fd, NULL);
 	epoll_ctl(pulse->epoll_fd, EPOLL_CTL_DEL, link.sockets->nd_fd, NULL);
+	if (link.sockets->beat_fd >= 0)
+		epoll_ctl(pulse->epoll_fd, EPOLL_CTL_DEL, link.sockets->beat_fd, NULL);
 	mlb_pulse_remove_link(&pulse->draft, index);
-	return publish(pulse, link.sockets);
+	return mlb_pulse_publish_draft(pulse, &(struct mlb_pulse_waste){ .sockets = link.sockets, .body = link.body });
+}
+
+/* The thread may be reading it until it takes the next table. */
+static void retire_body(struct mlb_pulse *pulse, struct mlb_segment_body *body)
+{
+	if (body)
+		mlb_pulse_publish_draft(pulse, &(struct mlb_pulse_waste){ .body = body });
 }
 
 int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[MLB_MAC_SIZE])
 {
-	struct mlb_pulse_link link = { .index = index };
-	int result = mlb_pulse_detach(pulse, index);
+	struct mlb_pulse_link link = { .index = index }, *before = mlb_pulse_find_link(&pulse->draft, index);
+	int result;
 
+	if (before) {	/* what heartbeats say outlasts the sockets */
+		link.body = before->body;
+		before->body = NULL;
+	}
+	result = mlb_pulse_detach(pulse, index);
 	if (result < 0)
 		return result;
 	memcpy(link.mac, mac, MLB_MAC_SIZE);
-	result = open_sockets(index, &link.sockets);
-	if (result < 0)
+	result = open_sockets(pulse, index, &link.sockets);
+	if (result < 0) {
+		retire_body(pulse, link.body);
 		return result;
+	}
 	result = mlb_pulse_add_link(&pulse->draft, &link);
 	if (result < 0)
 		goto failed;
@@ -282,11 +319,13 @@ int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[
 	if (result < 0)
 		goto failed;
 	/* Published before it is watched: a wake-up for an interface that the table does not have would come again and again. */
-	result = publish(pulse, NULL);
+	result = publish(pulse);
 	if (result == 0)
-		result = watch(pulse, link.sockets->arp_fd, MLB_PULSE_ARP, index);
+		result = mlb_pulse_watch(pulse, link.sockets->arp_fd, MLB_PULSE_ARP, index);
 	if (result == 0)
-		result = watch(pulse, link.sockets->nd_fd, MLB_PULSE_ND, index);
+		result = mlb_pulse_watch(pulse, link.sockets->nd_fd, MLB_PULSE_ND, index);
+	if (result == 0 && link.sockets->beat_fd >= 0)
+		result = mlb_pulse_watch(pulse, link.sockets->beat_fd, MLB_PULSE_HEARTBEAT, index);
 	if (result < 0)
 		mlb_pulse_detach(pulse, index);
 	return result;
@@ -294,6 +333,7 @@ int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[
 failed:
 	mlb_pulse_remove_link(&pulse->draft, index);
 	free_sockets(link.sockets);
+	retire_body(pulse, link.body);
 	return result;
 }
 
@@ -304,14 +344,14 @@ int mlb_pulse_set_mac(struct mlb_pulse *pulse, unsigned index, const uint8_t mac
 	if (!link)
 		return -ENODEV;
 	memcpy(link->mac, mac, MLB_MAC_SIZE);
-	return publish(pulse, NULL);
+	return publish(pulse);
 }
 
 int mlb_pulse_set_own_macs(struct mlb_pulse *pulse, const uint8_t (*macs)[MLB_MAC_SIZE], size_t count)
 {
 	int result = mlb_pulse_replace_own_macs(&pulse->draft, macs, count);
 
-	return result < 0 ? result : publish(pulse, NULL);
+	return result < 0 ? result : publish(pulse);
 }
 
 int mlb_pulse_add_use(struct mlb_pulse *pulse, const struct in6_addr *address, unsigned index, uint32_t use)
@@ -344,14 +384,14 @@ int mlb_pulse_remove_use(struct mlb_pulse *pulse, const struct in6_addr *address
 
 int mlb_pulse_publish(struct mlb_pulse *pulse)
 {
-	return publish(pulse, NULL);
+	return publish(pulse);
 }
 
 void mlb_pulse_alive(struct mlb_pulse *pulse)
 {
 	atomic_store(&pulse->alive_at_ms, mlb_pulse_now_ms());
 	if ((atomic_load(&pulse->mute_state) & 3) != MLB_PULSE_HEARD)
-		wake_thread(pulse);	/* it may answer again */
+		mlb_pulse_wake_thread(pulse);	/* it may answer again */
 	reclaim(pulse);
 }
 
@@ -367,13 +407,25 @@ bool mlb_pulse_next_event(struct mlb_pulse *pulse, struct mlb_pulse_event *ret_e
 		ret_event->type = ret_event->reason == MLB_PULSE_HEARD ? MLB_PULSE_UNMUTE : MLB_PULSE_MUTE;
 		return true;
 	}
-	return mlb_pulse_ring_take(&pulse->ring, ret_event);
+	if (mlb_pulse_ring_take(&pulse->ring, ret_event))
+		return true;
+	if (pulse->seen_beats == atomic_load(&pulse->beats))
+		return false;
+	pulse->seen_beats = atomic_load(&pulse->beats);
+	memset(ret_event, 0, sizeof(*ret_event));
+	ret_event->type = MLB_PULSE_BEAT;
+	return true;
+}
+
+bool mlb_pulse_is_mute_news(struct mlb_pulse *pulse)
+{
+	return atomic_load(&pulse->mute_state) != pulse->seen_mute_state;
 }
 
 void mlb_pulse_acknowledge(struct mlb_pulse *pulse)
 {
 	atomic_store(&pulse->acknowledged, pulse->seen_mute_state);
-	wake_thread(pulse);
+	mlb_pulse_wake_thread(pulse);
 }
 
 void mlb_pulse_read_stats(struct mlb_pulse *pulse, struct mlb_pulse_stats *ret_stats)

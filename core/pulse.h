@@ -20,6 +20,7 @@ enum mlb_pulse_event_type {
 	MLB_PULSE_INTERFACE_ERROR,	/* the interface went down or away */
 	MLB_PULSE_MUTE,
 	MLB_PULSE_UNMUTE,
+	MLB_PULSE_BEAT,			/* a tick: heartbeats were sent, mlb_pulse_heard is worth a look */
 };
 
 enum mlb_pulse_operation {	/* the frame that a conflict was seen in */
@@ -65,6 +66,15 @@ enum mlb_pulse_counter {
 	MLB_PULSE_COUNT_FRAMES,
 	MLB_PULSE_COUNT_FRAMES_BAD,
 	MLB_PULSE_COUNT_THROTTLED,	/* ticks in which an interface used up frames_per_second */
+	MLB_PULSE_COUNT_BEATS_SENT,	/* heartbeats */
+	MLB_PULSE_COUNT_BEATS_UNSENT,
+	MLB_PULSE_COUNT_BEATS_HEARD,	/* believed */
+	MLB_PULSE_COUNT_BEATS_FOREIGN,	/* of another cluster or key */
+	MLB_PULSE_COUNT_BEATS_BAD,	/* no heartbeats, of no peer, or of one too many */
+	MLB_PULSE_COUNT_BEATS_FORGED,	/* wrong tag */
+	MLB_PULSE_COUNT_BEATS_REPLAYED,
+	MLB_PULSE_COUNT_BEATS_UNPROVEN,	/* handshake not done yet */
+	MLB_PULSE_COUNT_BEATS_OWN,	/* from another node of our name */
 	MLB_PULSE_COUNTERS,
 };
 
@@ -110,6 +120,32 @@ void mlb_pulse_alive(struct mlb_pulse *pulse);
  * dropped and published), mlb_pulse_acknowledge lets the thread answer again. */
 bool mlb_pulse_next_event(struct mlb_pulse *pulse, struct mlb_pulse_event *ret_event);
 void mlb_pulse_acknowledge(struct mlb_pulse *pulse);
+
+/* Is the next event MUTE or UNMUTE? */
+bool mlb_pulse_is_mute_news(struct mlb_pulse *pulse);
+
+/* Heartbeats (core/heartbeat.h, core/segment.h). Once a process, before or after interfaces are attached; each of them is
+ * a segment of its own. Sent each tick on every interface for which there are keys and something to say.
+ * 0, -EBUSY, or -errno of a socket. */
+struct mlb_segment_options;
+int mlb_pulse_heartbeat(struct mlb_pulse *pulse, const struct mlb_segment_options *options, uint16_t port);
+
+/* The keys from now on; the pulse frees them. Publishes. 0 or -ENOMEM (then they are freed too). */
+struct mlb_heartbeat_keys;
+int mlb_pulse_set_keys(struct mlb_pulse *pulse, struct mlb_heartbeat_keys *keys);
+
+/* What heartbeats on an attached interface say from now on (NULL: none are sent), in datagrams of `payload_most` bytes at
+ * most, and say it now. The pulse frees it with free(3). Publishes. 0, -ENODEV or -ENOMEM (then it is freed too). */
+struct mlb_segment_body;
+int mlb_pulse_say(struct mlb_pulse *pulse, unsigned index, struct mlb_segment_body *body, size_t payload_most);
+
+/* Take the next heartbeat that says something new: its payload, until the next call. NULL when there is none. */
+const uint8_t *mlb_pulse_next_heartbeat(struct mlb_pulse *pulse, unsigned *ret_index, uint32_t *ret_slot,
+					size_t *ret_length);
+
+/* Call `each(context, slot, seconds of CLOCK_BOOTTIME)` for the peers ever heard on the interface. -ENODEV: no segment. */
+int mlb_pulse_heard(struct mlb_pulse *pulse, unsigned index,
+		    void (*each)(void *context, uint32_t slot, double heard_at), void *context);
 
 void mlb_pulse_read_stats(struct mlb_pulse *pulse, struct mlb_pulse_stats *ret_stats);
 

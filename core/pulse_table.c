@@ -196,6 +196,7 @@ struct mlb_pulse_table *mlb_pulse_table_copy(const struct mlb_pulse_table *table
 	copy->nentries = copy->entries_room = table->nentries;
 	copy->nlinks = copy->links_room = table->nlinks;
 	copy->nown_macs = copy->own_macs_room = table->nown_macs;
+	copy->keys = table->keys;
 	copy->entries = copy_of(table->entries, table->nentries, sizeof(*table->entries));
 	copy->links = copy_of(table->links, table->nlinks, sizeof(*table->links));
 	copy->own_macs = copy_of(table->own_macs, table->nown_macs, sizeof(*table->own_macs));

@@ -21,17 +21,21 @@ struct mlb_pulse_entry {
 	uint32_t use;			/* enum mlb_pulse_use, or'ed */
 };
 
+struct mlb_heartbeat_keys;
 struct mlb_pulse_sockets;
+struct mlb_segment_body;
 
 struct mlb_pulse_link {
 	uint32_t index;
 	uint8_t mac[MLB_MAC_SIZE];
 	struct mlb_pulse_sockets *sockets;	/* shared by all copies; whoever retires the last one closes them */
+	struct mlb_segment_body *body;		/* what heartbeats say, shared in the same way; NULL: none are sent */
 };
 
 struct mlb_pulse_table {
 	struct mlb_pulse_entry *entries;	/* by address, then interface */
 	struct mlb_pulse_link *links;		/* by interface */
+	struct mlb_heartbeat_keys *keys;	/* shared in the same way; NULL: no heartbeats */
 	uint8_t (*own_macs)[MLB_MAC_SIZE];	/* sorted: a node of ours is no stranger */
 	size_t nentries, nlinks, nown_macs;
 	size_t entries_room, links_room, own_macs_room;

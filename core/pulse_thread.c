@@ -45,7 +45,7 @@ bool mlb_pulse_ring_take(struct mlb_pulse_ring *ring, struct mlb_pulse_event *re
 	return true;
 }
 
-static void count(struct mlb_pulse *pulse, enum mlb_pulse_counter counter, uint64_t n)
+void mlb_pulse_count(struct mlb_pulse *pulse, enum mlb_pulse_counter counter, uint64_t n)
 {
 	atomic_fetch_add_explicit(&pulse->counts[counter], n, memory_order_relaxed);
 }
@@ -53,7 +53,7 @@ static void count(struct mlb_pulse *pulse, enum mlb_pulse_counter counter, uint6
 static void report(struct mlb_pulse *pulse, const struct mlb_pulse_event *event)
 {
 	if (!mlb_pulse_ring_put(&pulse->ring, event)) {
-		count(pulse, MLB_PULSE_COUNT_EVENTS_LOST, 1);
+		mlb_pulse_count(pulse, MLB_PULSE_COUNT_EVENTS_LOST, 1);
 		return;
 	}
 	pulse->options.wake(pulse->options.context);
@@ -70,15 +70,15 @@ static void report_conflict(struct mlb_pulse *pulse, const struct mlb_pulse_even
 {
 	struct mlb_pulse_scratch *scratch = &pulse->scratch;
 
-	count(pulse, MLB_PULSE_COUNT_CONFLICTS, 1);
+	mlb_pulse_count(pulse, MLB_PULSE_COUNT_CONFLICTS, 1);
 	for (uint32_t i = 0; i < scratch->nclaims; i++) {
 		if (is_same_claim(&scratch->claims[i], event)) {
-			count(pulse, MLB_PULSE_COUNT_EVENTS_MERGED, 1);
+			mlb_pulse_count(pulse, MLB_PULSE_COUNT_EVENTS_MERGED, 1);
 			return;
 		}
 	}
 	if (scratch->nclaims == MLB_PULSE_CLAIMS) {
-		count(pulse, MLB_PULSE_COUNT_EVENTS_LOST, 1);
+		mlb_pulse_count(pulse, MLB_PULSE_COUNT_EVENTS_LOST, 1);
 		return;
 	}
 	scratch->claims[scratch->nclaims++] = *event;
@@ -100,7 +100,7 @@ static bool is_loop_silent(const struct mlb_pulse *pulse, int64_t now)
 }
 
 /* Look at the clock. May this thread answer now? */
-static bool look(struct mlb_pulse *pulse)
+bool mlb_pulse_look(struct mlb_pulse *pulse)
 {
 	struct mlb_pulse_scratch *scratch = &pulse->scratch;
 	uint32_t state = atomic_load(&pulse->mute_state);
@@ -137,9 +137,11 @@ static void poll_for(struct mlb_pulse *pulse, int fd, enum mlb_pulse_source sour
 static void pause_link(struct mlb_pulse *pulse, const struct mlb_pulse_link *link)
 {
 	link->sockets->is_paused = true;
-	count(pulse, MLB_PULSE_COUNT_THROTTLED, 1);
+	mlb_pulse_count(pulse, MLB_PULSE_COUNT_THROTTLED, 1);
 	poll_for(pulse, link->sockets->arp_fd, MLB_PULSE_ARP, link->index, 0);
 	poll_for(pulse, link->sockets->nd_fd, MLB_PULSE_ND, link->index, 0);
+	if (link->sockets->beat_fd >= 0)
+		poll_for(pulse, link->sockets->beat_fd, MLB_PULSE_HEARTBEAT, link->index, 0);
 }
 
 static void on_command(struct mlb_pulse *pulse)
@@ -171,11 +173,11 @@ static void send_answers(struct mlb_pulse *pulse, int fd, size_t nanswers)
 {
 	size_t sent = 0;
 
-	if (nanswers == 0 || !look(pulse))
+	if (nanswers == 0 || !mlb_pulse_look(pulse))
 		return;
 	mlb_packet_send(fd, 0, pulse->scratch.answers, nanswers, 0, &sent);
-	count(pulse, MLB_PULSE_COUNT_ANSWERED, sent);
-	count(pulse, MLB_PULSE_COUNT_UNSENT, nanswers - sent);
+	mlb_pulse_count(pulse, MLB_PULSE_COUNT_ANSWERED, sent);
+	mlb_pulse_count(pulse, MLB_PULSE_COUNT_UNSENT, nanswers - sent);
 }
 
 /* Judge what was read; answers pile up in the scratch. Returns how many. */
@@ -193,22 +195,39 @@ static size_t judge(struct mlb_pulse *pulse, const struct mlb_pulse_table *table
 			mlb_pulse_judge_arp(table, link, bytes, length, &verdict);
 		else
 			mlb_pulse_judge_ndp(table, link, bytes, length, &verdict);
-		count(pulse, MLB_PULSE_COUNT_FRAMES_BAD, verdict.is_bad);
-		count(pulse, MLB_PULSE_COUNT_REQUESTS, verdict.is_request);
+		mlb_pulse_count(pulse, MLB_PULSE_COUNT_FRAMES_BAD, verdict.is_bad);
+		mlb_pulse_count(pulse, MLB_PULSE_COUNT_REQUESTS, verdict.is_request);
 		if (verdict.has_conflict)
 			report_conflict(pulse, &verdict.conflict);
 		if (verdict.has_answer)
 			pulse->scratch.answers[nanswers++] = verdict.answer;
 	}
-	count(pulse, MLB_PULSE_COUNT_FRAMES, (uint64_t)nmessages);
+	mlb_pulse_count(pulse, MLB_PULSE_COUNT_FRAMES, (uint64_t)nmessages);
 	return nanswers;
+}
+
+static int fd_of(const struct mlb_pulse_link *link, enum mlb_pulse_source source)
+{
+	if (source == MLB_PULSE_HEARTBEAT)
+		return link->sockets->beat_fd;
+	return source == MLB_PULSE_ARP ? link->sockets->arp_fd : link->sockets->nd_fd;
+}
+
+static void judge_heartbeats(struct mlb_pulse *pulse, const struct mlb_pulse_table *table,
+			     const struct mlb_pulse_link *link, const struct mmsghdr *messages, int nmessages)
+{
+	size_t lengths[MLB_PULSE_BATCH];
+
+	for (int i = 0; i < nmessages; i++)
+		lengths[i] = messages[i].msg_hdr.msg_flags & MSG_TRUNC ? 0 : messages[i].msg_len;
+	mlb_pulse_judge_heartbeats(pulse, table, link, lengths, nmessages);
 }
 
 /* Read up to `most` frames and answer them. Returns how many were read: 0 when there are none, or after an error. */
 static uint32_t receive(struct mlb_pulse *pulse, const struct mlb_pulse_table *table,
 			const struct mlb_pulse_link *link, enum mlb_pulse_source source, uint32_t most)
 {
-	int fd = source == MLB_PULSE_ARP ? link->sockets->arp_fd : link->sockets->nd_fd;
+	int fd = fd_of(link, source);
 	struct mmsghdr messages[MLB_PULSE_BATCH];
 	struct iovec parts[MLB_PULSE_BATCH];
 	int nmessages;
@@ -226,7 +245,10 @@ static uint32_t receive(struct mlb_pulse *pulse, const struct mlb_pulse_table *t
 		return 0;
 	}
 	link->sockets->last_error = 0;
-	send_answers(pulse, fd, judge(pulse, table, link, source, messages, nmessages));
+	if (source == MLB_PULSE_HEARTBEAT)
+		judge_heartbeats(pulse, table, link, messages, nmessages);
+	else
+		send_answers(pulse, fd, judge(pulse, table, link, source, messages, nmessages));
 	return (uint32_t)nmessages;
 }
 
@@ -236,7 +258,7 @@ static void on_frames(struct mlb_pulse *pulse, const struct mlb_pulse_table *tab
 	struct mlb_pulse_sockets *sockets = link->sockets;
 
 	if (sockets->is_paused) {	/* polled for nothing, so it woke us for an error: take that off */
-		int fd = source == MLB_PULSE_ARP ? sockets->arp_fd : sockets->nd_fd, error = 0;
+		int fd = fd_of(link, source), error = 0;
 		socklen_t size = sizeof(error);
 
 		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error)
@@ -265,6 +287,8 @@ static void refill(struct mlb_pulse *pulse, const struct mlb_pulse_link *link, u
 	sockets->is_paused = false;
 	poll_for(pulse, sockets->arp_fd, MLB_PULSE_ARP, link->index, EPOLLIN);
 	poll_for(pulse, sockets->nd_fd, MLB_PULSE_ND, link->index, EPOLLIN);
+	if (sockets->beat_fd >= 0)
+		poll_for(pulse, sockets->beat_fd, MLB_PULSE_HEARTBEAT, link->index, EPOLLIN);
 }
 
 static void on_tick(struct mlb_pulse *pulse, const struct mlb_pulse_table *table)
@@ -282,18 +306,34 @@ static void on_tick(struct mlb_pulse *pulse, const struct mlb_pulse_table *table
 		if (link->sockets->last_error == ENETDOWN && !mlb_packet_is_bound(link->sockets->arp_fd))
 			socket_failed(pulse, link, link->sockets->arp_fd, ENODEV);
 	}
+	if (table->keys) {
+		mlb_pulse_beat(pulse, table, true);
+		atomic_fetch_add(&pulse->beats, 1);
+		pulse->options.wake(pulse->options.context);
+	}
 }
 
-/* Read away what came while the thread was not run: who asked then has asked again or another node. Claims are reported. */
+static void drain_socket(struct mlb_pulse *pulse, const struct mlb_pulse_table *table,
+			 const struct mlb_pulse_link *link, enum mlb_pulse_source source)
+{
+	for (int batch = 0; batch < BATCHES_OF_DRAIN; batch++)
+		if (receive(pulse, table, link, source, MLB_PULSE_BATCH) == 0)
+			break;
+}
+
+/* Read away what came while the thread was not run: who asked then has asked again or another node. Claims are reported,
+ * and heartbeats tell what the others decided meanwhile; they vouch for nobody. */
 static void drain(struct mlb_pulse *pulse, const struct mlb_pulse_table *table)
 {
 	for (size_t i = 0; i < table->nlinks; i++) {
-		for (int batch = 0; batch < BATCHES_OF_DRAIN; batch++)
-			if (receive(pulse, table, &table->links[i], MLB_PULSE_ARP, MLB_PULSE_BATCH) == 0)
-				break;
-		for (int batch = 0; batch < BATCHES_OF_DRAIN; batch++)
-			if (receive(pulse, table, &table->links[i], MLB_PULSE_ND, MLB_PULSE_BATCH) == 0)
-				break;
+		const struct mlb_pulse_link *link = &table->links[i];
+
+		drain_socket(pulse, table, link, MLB_PULSE_ARP);
+		drain_socket(pulse, table, link, MLB_PULSE_ND);
+		if (link->sockets->beat_fd < 0)
+			continue;
+		drain_socket(pulse, table, link, MLB_PULSE_HEARTBEAT);
+		mlb_segment_slept(link->sockets->segment);
 	}
 	pulse->scratch.must_drain = false;
 }
@@ -307,6 +347,8 @@ static void dispatch(struct mlb_pulse *pulse, const struct mlb_pulse_table *tabl
 		on_tick(pulse, table);
 	} else if (source == MLB_PULSE_COMMAND) {
 		on_command(pulse);
+		if (table->keys)
+			mlb_pulse_beat(pulse, table, false);
 	} else {
 		link = mlb_pulse_find_link(table, (uint32_t)data);
 		if (link)	/* else it was detached after it woke us */
@@ -340,7 +382,7 @@ void *mlb_pulse_run(void *argument)
 		int nevents = epoll_wait(pulse->epoll_fd, events, EVENTS_A_WAKE, -1);
 		const struct mlb_pulse_table *table = acquire(pulse);
 
-		look(pulse);
+		mlb_pulse_look(pulse);
 		if (pulse->scratch.must_drain)
 			drain(pulse, table);
 		for (int i = 0; i < nevents; i++)
