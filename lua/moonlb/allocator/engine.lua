@@ -3,6 +3,7 @@
 -- and does nothing. `moonlb plan` runs it over files, the controller over the cluster.
 -- @module moonlb.allocator.engine
 local fields = require("moonlb.allocator.fields")
+local placing = require("moonlb.allocator.placing")
 local policy_host = require("moonlb.policy.host")
 local service = require("moonlb.allocator.service")
 local state = require("moonlb.allocator.state")
@@ -23,7 +24,8 @@ function engine.new(options)
   local now = options.now or os.time
   local settings = options.settings or {}
   return setmetatable({ settings = settings, host = options.host or policy_host.new({ now = now }),
-    state = state.new({ settings = settings, now = now, utc = options.utc or os.time }), waiting = {} }, Engine)
+    state = state.new({ settings = settings, now = now, utc = options.utc or os.time }), waiting = {}, placed = {},
+    nodes_version = 0 }, Engine)
 end
 
 --- Take the ConfigMap as it is now; nil: there is none. No Service that has an address is touched by it.
@@ -56,20 +58,27 @@ end
 -- @treturn boolean  whether an address came free by it
 function Engine:remove_service(key)
   self.host:feed("remove_service", key)
-  self.waiting[key] = nil
+  self.waiting[key], self.placed[key] = nil, nil
   return self.state:remove_service(key)
 end
 
 --- Take a Node as the API has it now.
+-- @treturn boolean  whether a policy that ranks nodes may say otherwise by it: then `placed_by_policy()` is to be
+-- reconciled
 function Engine:set_node(object)
+  local old = self.state.nodes[object.metadata.name]
   self.host:feed("set_node", object)
   self.state:set_node(object)
+  if old and placing.is_same_node(old.object, object) then return false end
+  self.nodes_version = self.nodes_version + 1
+  return true
 end
 
 --- Forget a Node.
 function Engine:remove_node(name)
   self.host:feed("remove_node", name)
   self.state:remove_node(name)
+  self.nodes_version = self.nodes_version + 1
 end
 
 --- Take addresses out of every pool.
@@ -156,7 +165,7 @@ local function pending(record, result)
   local message = result.verdict == "pass" and account(result.trace) or reason
   return new_decision(record, "pending", { reason = reason, message = message, rule = result.rule,
     policy = result.policy, trace = result.trace, exhausted = result.exhausted, failure = result.failure,
-    verdict = result.verdict, log = result.log })
+    verdict = result.verdict, log = result.log, is_from_outside = result.is_from_outside })
 end
 
 local function given(self, record, result)
@@ -173,10 +182,15 @@ local function given(self, record, result)
     trace = result.trace, failure = result.failure, hostname = result.hostname, log = result.log })
 end
 
--- Ask the policy in charge.
+local function policy_of(self, record)
+  return self.settings.policy or self.state.config:policy(record.namespace)
+end
+
+-- Ask the policy in charge. While a policy elsewhere is asked the Service may change: then nothing is decided.
 local function ask(self, record, request, problem)
-  local name = self.settings.policy or self.state.config:policy(record.namespace)
+  local name = policy_of(self, record)
   local result = self.host:decide(name, { key = record.key, request = request, request_error = problem }, self.state)
+  if result.verdict == "superseded" then return new_decision(record, "pending", { is_superseded = true }) end
   if result.addresses then return given(self, record, result) end
   return pending(record, result)
 end
@@ -184,7 +198,7 @@ end
 -- A request that differs from what the Service has: it gets that, or keeps what it has and is told why.
 local function decide_edit(self, record)
   local decision = ask(self, record, record.request, record.request_error)
-  if decision.addresses[1] then return decision end
+  if decision.addresses[1] or decision.is_superseded then return decision end
   local kept = keep(self, record, "keeps its address: " .. decision.reason)
   kept.refused, kept.failure, kept.exhausted = decision.reason, decision.failure, decision.exhausted
   table.move(decision.trace, 1, #decision.trace, 2, kept.trace)
@@ -209,22 +223,13 @@ end
 local function decide_again(self, record, why, request)
   local decision = ask(self, record, request or nil)
   decision.conflict = why
+  if decision.is_superseded then return decision end
   if decision.action ~= "pending" then return decision end
   decision.message = why .. "; " .. decision.message
   return decision
 end
 
---- What should become of a Service. Reserves nothing: asked twice, it says the same.
--- @tparam string key  `namespace/name`
--- @treturn table|nil  nil for a Service that is not there. Else `namespace`, `name`, `action` (assign keep share
--- static dhcp pending ignore),
--- `addresses`, `rule`, `policy`, `pool` (the ConfigMap's key), `interface`, `reason` (of pending, keep and ignore),
--- `message`, `trace`;
--- `failure` when a policy failed (see `Host.decide`), `exhausted`, `conflict`, `refused` (an edit that could not be
--- granted)
-function Engine:decide(key)
-  local record = self.state.services[key]
-  if not record then return nil end
+local function decide_once(self, record)
   if record.why_ignored then return ignore(record, record.why_ignored) end
   self.state.ownership:expire()
   if record.reserved then return keep(self, record, "its address is being written") end
@@ -237,6 +242,65 @@ function Engine:decide(key)
   local why, request = lost(self, record)
   if why then return decide_again(self, record, why, request) end
   return keep(self, record, "it has an address")
+end
+
+--- What should become of a Service. Reserves nothing: asked twice, it says the same. Inside a task where a policy
+-- runs elsewhere: then it waits, and what it says is about the Service as it is afterwards.
+-- @tparam string key  `namespace/name`
+-- @treturn table|nil  nil for a Service that is not there. Else `namespace`, `name`, `action` (assign keep share
+-- static dhcp pending ignore),
+-- `addresses`, `rule`, `policy`, `pool` (the ConfigMap's key), `interface`, `reason` (of pending, keep and ignore),
+-- `message`, `trace`;
+-- `failure` when a policy failed (see `Host.decide`), `exhausted`, `conflict`, `refused` (an edit that could not be
+-- granted)
+function Engine:decide(key)
+  local record, decision
+  repeat
+    record = self.state.services[key]
+    decision = record and decide_once(self, record)
+  until not (decision and decision.is_superseded)
+  return decision or nil
+end
+
+--- Where the group of a Service shall live. Inside a task where a policy runs elsewhere.
+-- @tparam string key
+-- @tparam table decision  of `decide`: takes `place` (array of names), or `failure` when the policy failed at it
+function Engine:place(key, decision)
+  local record = self.state.services[key]
+  if not record or not decision.addresses[1] or record.is_deleting then return end
+  local name, version = policy_of(self, record), self.nodes_version
+  local policy = self.host:policy(name)
+  if not policy or not policy.has_place then return end
+  local group = placing.group(self.state, record, decision.addresses)
+  local names, failure = self.host:place(name, group, self.state:list_nodes(), self.state)
+  decision.place, decision.failure = names, decision.failure or failure
+  self.placed[key] = version
+end
+
+-- Whether a Service's place is to be looked at: its address is new, or the nodes are others than when it was last.
+local function wants_place(self, key, decision)
+  if decision.action == "ignore" or decision.action == "pending" then return false end
+  return decision.action ~= "keep" or self.placed[key] ~= self.nodes_version
+end
+
+-- Whether what was decided for a Service still holds after a wait.
+local function still_holds(self, record, decision)
+  if self.state.services[record.key] ~= record then return false end
+  for _, item in ipairs(decision.action ~= "keep" and decision.action ~= "dhcp" and decision.addresses or {}) do
+    if not self.state:usable(record, item) then return false end
+  end
+  return true
+end
+
+--- The Services whose policy ranks nodes.
+-- @treturn table  keys
+function Engine:placed_by_policy()
+  local keys = {}
+  for key, record in pairs(self.state.services) do
+    local policy = record.assigned and not record.why_ignored and self.host:policy(policy_of(self, record))
+    if policy and policy.has_place then keys[#keys + 1] = key end
+  end
+  return keys
 end
 
 --- Hold a decision's addresses for the Service until a write has shown them, or `release` says that the write failed.
@@ -253,7 +317,18 @@ function Engine:release(key)
   self.waiting[key] = is_waiting(self.state.services[key])
 end
 
---- What the allocator has to write for a Service now.
+-- Decide and place. Placing may wait: what was decided must hold afterwards, on the same Service.
+local function settle(self, key)
+  while true do
+    local decision = self:decide(key)
+    local record = self.state.services[key]
+    if not decision or not wants_place(self, key, decision) then return decision end
+    self:place(key, decision)
+    if still_holds(self, record, decision) then return decision end
+  end
+end
+
+--- What the allocator has to write for a Service now. Inside a task where a policy runs elsewhere.
 -- @tparam string key  `namespace/name`
 -- @treturn table  `patch`: a JSON merge patch of the object, guarded by `metadata.resourceVersion`; nil when nothing
 -- is to be written.
@@ -273,7 +348,9 @@ function Engine:reconcile(key)
     local patch, clears_status = writes.clear(record)
     return { decision = ignore(record, record.why_ignored), patch = patch, status_clear = clears_status, events = {} }
   end
-  local decision = self:decide(key)
+  local decision = settle(self, key)
+  record = self.state.services[key]
+  if not decision or not record.is_load_balancer or record.is_deleting then return { events = {} } end
   local result = { decision = decision, events = writes.events(record, decision) }
   if decision.action == "ignore" or record.reserved then return result end
   result.patch = writes.patch(record, decision, self.settings)

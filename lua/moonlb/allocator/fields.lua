@@ -21,6 +21,9 @@ return {
   --- Ours: addresses that a stranger answered for (see `moonlb.announcer.conflict`).
   CONFLICT = "moonlb.io/conflict",
 
+  --- kube-vip's: the node that announces.
+  HOST = "kube-vip.io/vipHost",
+
   --- The finalizer that kube-vip's provider and other cloud controllers leave on Services.
   FINALIZER = "service.kubernetes.io/load-balancer-cleanup",
   --- The class that kube-vip takes beside an unset one.

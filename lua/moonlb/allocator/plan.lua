@@ -62,6 +62,7 @@ function plan.decide(brain)
   for _, key in ipairs(brain:keys()) do
     local decision = brain:decide(key)
     decisions[#decisions + 1] = decision
+    brain:place(key, decision)
     if decision.failure then warnings[#warnings + 1] = policy_warning(decision) end
     if decision.refused then
       warnings[#warnings + 1] = { object = "Service " .. key, key = "", item = "", message = decision.message }

@@ -158,6 +158,13 @@ local function read_holds(record, annotations, annotation, spec_ip)
   end
 end
 
+-- The node that is to announce, or does.
+local function read_home(annotations)
+  local place, host = text(annotations[fields.PLACE]), text(annotations[fields.HOST])
+  local first = place and place:match("^[^,]+") or host
+  return first ~= "" and first or nil
+end
+
 local function read_assigned(record, annotations)
   local assigned = text(annotations[fields.ASSIGNED])
   if not assigned then return end
@@ -186,7 +193,7 @@ end
 -- `is_cluster_policy`, `wanted`
 -- (see `moonlb.allocator.family`), `assigned` and `by` (what an allocator wrote), `is_adopted` (kube-vip's did),
 -- `has_assigned`, `request` (addresses the user asks for), `request_error`, `is_edited`, `is_cleared`, `holds`
--- {address = level}
+-- {address = level}, `home`: the node that is to announce it, or does
 function service.read(object, settings)
   fill(object)
   local metadata, spec = object.metadata, object.spec
@@ -211,6 +218,7 @@ function service.read(object, settings)
   else
     read_first(record, annotation, spec_ip, metadata.labels)
   end
+  record.home = read_home(annotations)
   read_holds(record, annotations, annotation, spec_ip)
   return record
 end

@@ -23,7 +23,7 @@ State.__index = State
 -- {name = object}, `labels`
 function state.new(options)
   local self = setmetatable({ settings = options.settings, services = {}, reservations = {}, loans = {}, nodes = {},
-    counts = {}, total = 0, labels = label_index.new() }, State)
+    counts = {}, homes = {}, total = 0, labels = label_index.new() }, State)
   self.ownership = ownership.new({ now = options.now, utc = options.utc,
     on_change = function(item) self.sharing:refresh(item) end })
   self.sharing = sharing.new(self.ownership)
@@ -50,6 +50,7 @@ end
 local function count(self, record, change)
   if not (record and record.is_counted) then return end
   self.counts[record.namespace] = (self.counts[record.namespace] or 0) + change
+  if record.home then self.homes[record.home] = (self.homes[record.home] or 0) + change end
   self.total = self.total + change
 end
 
@@ -294,6 +295,23 @@ end
 --- End an exclusion.
 function State:unexclude(text, reason)
   self.ownership:unexclude(text, reason)
+end
+
+--- The nodes as policies see them, by name: `{name=, labels=, taints={{key=, value=, effect=}...}, addresses=,
+-- is_draining=, services=}`, of which the last is how many Services with an address live there or are meant to.
+function State:list_nodes()
+  local result = {}
+  for name, node in pairs(self.nodes) do
+    local labels, taints, spec = {}, {}, type(node.object.spec) == "table" and node.object.spec or {}
+    for label, value in pairs(node.object.metadata.labels or {}) do labels[label] = value end
+    for i, taint in ipairs(type(spec.taints) == "table" and spec.taints or {}) do
+      taints[i] = { key = taint.key, value = taint.value, effect = taint.effect }
+    end
+    result[#result + 1] = { name = name, labels = labels, taints = taints, addresses = { table.unpack(node.addresses) },
+      is_draining = spec.unschedulable == true, services = self.homes[name] or 0 }
+  end
+  table.sort(result, function(a, b) return a.name < b.name end)
+  return result
 end
 
 --- How many Services have an address: of a namespace, or of all.

@@ -59,7 +59,7 @@ local function patch_given(record, decision, settings)
   local annotations = {
     [fields.ASSIGNED] = ("%s %s/%s"):format(addresses, word(decision.policy), word(decision.rule)),
     [fields.ADDRESSES] = addresses,
-    [fields.PLACE] = decision.place and table.concat(decision.place, ","),
+    [fields.PLACE] = decision.place and decision.place[1] and table.concat(decision.place, ",") or nil,
     [HOSTNAME] = decision.hostname,
   }
   local present = map(record.object.metadata.annotations)[fields.INTERFACE]
@@ -86,6 +86,13 @@ local function patch_adopted(record, decision, settings)
   return patch
 end
 
+-- A Service that keeps its address, where only the nodes are ranked anew.
+local function patch_placed(record, decision)
+  if not decision.place then return nil end
+  return patch_of(record, { [fields.PLACE] = decision.place[1] and table.concat(decision.place, ",") or json.null }, {},
+    {})
+end
+
 --- The patch that a decision asks for.
 -- @tparam table record  see `moonlb.allocator.service`
 -- @tparam table decision  see `Engine.decide`
@@ -96,7 +103,8 @@ function writes.patch(record, decision, settings)
     return record.assigned and patch_taken(record) or nil
   end
   if decision.action == "keep" then
-    return record.is_adopted and patch_adopted(record, decision, settings) or nil
+    if record.is_adopted then return patch_adopted(record, decision, settings) end
+    return record.assigned and not record.is_edited and patch_placed(record, decision) or nil
   end
   return patch_given(record, decision, settings)
 end

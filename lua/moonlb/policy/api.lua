@@ -213,19 +213,7 @@ function cluster.services(self, options)
   return result
 end
 
---- `cluster.nodes`: `{name=, labels=, addresses=, is_draining=}` each, by name.
-local function nodes(self)
-  local result = {}
-  for name, node in pairs(self.state.nodes) do
-    local labels = {}
-    for label, value in pairs(node.object.metadata.labels or {}) do labels[label] = value end
-    result[#result + 1] = { name = name, labels = labels, addresses = { table.unpack(node.addresses) },
-      is_draining = (node.object.spec or {}).unschedulable == true }
-  end
-  table.sort(result, function(a, b) return a.name < b.name end)
-  return result
-end
-
+-- The second argument of each rule: the functions above, and `nodes` (see `State.list_nodes`).
 local function new_cluster(self)
   local functions = {}
   for name, call in pairs(cluster) do
@@ -233,7 +221,7 @@ local function new_cluster(self)
   end
   return setmetatable({}, { __name = "cluster", __metatable = false,
     __index = function(_, name)
-      if name == "nodes" then return nodes(self) end
+      if name == "nodes" then return self.state:list_nodes() end
       return functions[name]
     end,
     __newindex = function() error("cluster cannot be changed", 2) end })

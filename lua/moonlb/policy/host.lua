@@ -18,17 +18,19 @@ Host.__index = Host
 
 local STOCK = "default"
 local MAX_ADDRESSES = 32
--- A policy that failed this often in a row is benched: not asked for BENCH seconds, then twice as long, at most
--- MAX_BENCH.
-local FAILURES, BENCH, MAX_BENCH = 5, 10, 600
+-- A policy that failed FAILURES times in a row within WINDOW seconds is benched: not asked for BENCH seconds, the next
+-- time twice as long, at most MAX_BENCH. Behind a bench it has one try.
+local FAILURES, WINDOW, BENCH, MAX_BENCH = 5, 60, 10, 600
+-- A decision that took a while is asked for again when what it gives was taken meanwhile, so often.
+local ATTEMPTS = 3
 
 --- @tparam table options  `now`: seconds of a clock that never jumps; `fallback`: `"default"` (the stock policy
 -- decides where one failed)
--- or `"pending"`; `stock`: text of the stock policy, else the binary's
--- @treturn Host  in which the stock policy is loaded
+-- or `"pending"`; `stock`: text of the stock policy, else the binary's; `http`: of `trusted.new`
+-- @treturn Host  in which the stock policy is loaded; `failures`: {name of a policy = how often it failed}
 function host.new(options)
   local self = setmetatable({ now = options.now or os.time, fallback = options.fallback or STOCK, backends = {},
-    trusted = trusted.new(), policies = {}, bench = {} }, Host)
+    trusted = trusted.new({ http = options.http }), policies = {}, bench = {}, missing = {}, failures = {} }, Host)
   local text = options.stock or assert(runtime.source("policies/default.lua"), "the stock policy is not in the binary")
   assert(self:load(STOCK, text, "policies/default.lua"))
   return self
@@ -42,10 +44,13 @@ end
 -- @treturn table|nil  what the back end says of it (`tests`, `rules`); or nil and what is wrong
 function Host:load(name, text, file, backend)
   backend = backend or self.trusted
-  local loaded, message = backend:load(name, text, file)
-  if not loaded then return nil, message end
-  self.policies[name] = { backend = backend, file = file, tests = loaded.tests, rules = loaded.rules }
-  self.bench[name] = nil
+  local loaded, message, code = backend:load(name, text, file)
+  if not loaded then return nil, message, code end
+  local old = self.policies[name]
+  if old and old.backend ~= backend then old.backend:forget(name) end
+  self.policies[name] = { backend = backend, file = file, tests = loaded.tests, rules = loaded.rules,
+    has_place = loaded.has_place }
+  self.bench[name], self.missing[name] = nil, nil
   return loaded
 end
 
@@ -53,12 +58,21 @@ end
 function Host:forget(name)
   local policy = self.policies[name]
   if policy then policy.backend:forget(name) end
-  self.policies[name], self.bench[name] = nil, nil
+  self.policies[name], self.bench[name], self.missing[name] = nil, nil, nil
 end
 
---- A loaded policy: `{file=, tests=, rules=}`; nil when there is none of that name.
-function Host:policy(name)
+-- Policies that are part of the binary are loaded when they are first asked for.
+local function find(self, name)
+  if self.policies[name] or self.missing[name] then return self.policies[name] end
+  local file = ("policies/%s.lua"):format(name)
+  local text = name:find("^[%w_-]+$") and runtime.source(file)
+  if text then assert(self:load(name, text, file)) else self.missing[name] = true end
   return self.policies[name]
+end
+
+--- A policy: `{file=, tests=, rules=, has_place=, backend=}`; nil when there is none of that name.
+function Host:policy(name)
+  return find(self, name)
 end
 
 --- Tell the back ends that keep a replica what changed: `operation` is a method of `moonlb.allocator.state`.
@@ -78,11 +92,16 @@ local function is_benched(self, name)
 end
 
 local function count_failure(self, name)
-  local bench = self.bench[name] or { failures = 0, seconds = BENCH }
-  self.bench[name] = bench
+  local now, bench = self.now(), self.bench[name]
+  self.failures[name] = (self.failures[name] or 0) + 1
+  if name == STOCK then return end
+  if not bench or now - math.max(bench.since, bench.ends or 0) > WINDOW then
+    bench = { failures = 0, seconds = BENCH, since = now }
+    self.bench[name] = bench
+  end
   bench.failures = bench.failures + 1
-  if bench.failures < FAILURES or name == STOCK then return end
-  bench.ends = self.now() + bench.seconds
+  if bench.failures < FAILURES then return end
+  bench.ends = now + bench.seconds
   bench.failures, bench.seconds = FAILURES - 1, math.min(bench.seconds * 2, MAX_BENCH)
 end
 
@@ -170,15 +189,27 @@ local function conclude(name, outcome, verdict, addresses, failure)
   return outcome
 end
 
--- Ask one policy. The DHCP of a user's own wish that does not fit is refused, not the policy's failure.
-local function ask(self, name, request, record, state)
+-- Ask until what is given is still there when the answer comes: a back end may take its time.
+local function ask_and_judge(self, name, request, state)
   local policy = self.policies[name]
-  local outcome = policy.backend:decide(name, request, state)
-  if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
-  local verdict, addresses, failure = judge(state, record, name, outcome)
+  for attempt = 1, ATTEMPTS do
+    local record, version = state.services[request.key], state.ownership.version
+    local outcome = policy.backend:decide(name, request, state)
+    if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
+    if state.services[request.key] ~= record then return outcome, "superseded" end
+    local verdict, addresses, failure = judge(state, record, name, outcome)
+    if verdict ~= "rejected" or state.ownership.version == version or attempt == ATTEMPTS then
+      return outcome, verdict, addresses, failure
+    end
+  end
+end
+
+-- Ask one policy. The DHCP of a user's own wish that does not fit is refused, not the policy's failure.
+local function ask(self, name, request, state)
+  local outcome, verdict, addresses, failure = ask_and_judge(self, name, request, state)
   if verdict == "error" or (verdict == "rejected" and name ~= STOCK) then
     count_failure(self, name)
-  else
+  elseif verdict ~= "superseded" then
     self.bench[name] = nil
   end
   if verdict == "rejected" and name == STOCK then
@@ -189,39 +220,51 @@ local function ask(self, name, request, record, state)
   return conclude(name, outcome, verdict, addresses, failure)
 end
 
-local function fall_back(self, failed, request, record, state)
+local function fall_back(self, failed, request, state)
   if self.fallback ~= STOCK or failed.policy == STOCK then
     return conclude(failed.policy, { trace = failed.trace }, "refuse", nil, failed)
   end
-  local result = ask(self, STOCK, request, record, state)
+  local result = ask(self, STOCK, request, state)
   result.failure = failed
   return result
 end
 
---- Decide one Service.
+--- Decide one Service. Inside a task when the policy's back end waits.
 -- @tparam string name  of the policy
 -- @tparam table request  see `trusted.decide`
 -- @tparam State state
 -- @treturn table  `verdict`: assign, dhcp, refuse (a rule refused), rejected (the check did), pass (no rule
--- decided); `addresses`;
--- `policy` and `rule` that decided; `reason`; `trace`; `exhausted`; `hostname`; `failure`: `{policy=, rule=, where=,
--- reason=}` when the policy
--- asked first failed
+-- decided), superseded (the Service changed or went while its policy was asked: decide again on what it is now);
+-- `addresses`; `policy` and `rule` that decided; `reason`; `trace`; `exhausted`; `hostname`; `failure`: `{policy=,
+-- rule=, where=, reason=}` when the policy asked first failed
 function Host:decide(name, request, state)
-  local record = state.services[request.key]
-  local policy = self.policies[name]
+  local policy = find(self, name)
   if not policy then
-    return fall_back(self, { policy = name, trace = {}, reason = "there is no policy of that name" },
-      request, record, state)
+    return fall_back(self, { policy = name, trace = {}, reason = "there is no policy of that name" }, request, state)
   end
   if is_benched(self, name) then
     return fall_back(self, { policy = name, where = policy.file, trace = {},
-      reason = "it failed again and again and is not asked for a while" }, request, record, state)
+      reason = "it failed again and again and is not asked for a while" }, request, state)
   end
-  local result = ask(self, name, request, record, state)
+  local result = ask(self, name, request, state)
   if result.verdict ~= "error" then return result end
   result.failure.trace = result.trace
-  return fall_back(self, result.failure, request, record, state)
+  return fall_back(self, result.failure, request, state)
+end
+
+--- Ask a policy where a group shall live. Inside a task when the policy's back end waits.
+-- @tparam string name  of the policy
+-- @tparam table group, nodes  see `Trusted.place`
+-- @tparam State state
+-- @treturn table|nil  up to three names of nodes, best first; nil when the policy has no `place`, is benched or failed
+-- @treturn table|nil  `{policy=, rule="place", where=, reason=}` when it failed
+function Host:place(name, group, nodes, state)
+  local policy = find(self, name)
+  if not policy or not policy.has_place or is_benched(self, name) then return nil end
+  local names, message = policy.backend:place(name, group, nodes, state)
+  if names then return names end
+  count_failure(self, name)
+  return nil, { policy = name, rule = "place", where = policy.file, reason = message }
 end
 
 return host

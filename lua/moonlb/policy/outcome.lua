@@ -64,7 +64,7 @@ function outcome.sanitize(value, file)
     hostname = text(value.hostname, MAX_NAME),
     addresses = type(value.addresses) == "table" and list(value.addresses, MAX_ADDRESSES, same) or nil,
     trace = list(value.trace, MAX_TRACE, trace_entry), exhausted = exhausted[1] and exhausted or nil,
-    log = log[1] and log or nil,
+    log = log[1] and log or nil, is_from_outside = value.is_from_outside == true or nil,
   }
 end
 

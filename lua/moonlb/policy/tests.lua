@@ -1,10 +1,10 @@
 --- The `tests` of a policy: run on the engine of `moonlb plan`, offline.
 --
--- A test is `{name=, given={configmap=, services={...}, nodes={...}}, service=, expect=}`. `configmap` is the data
--- of the ConfigMap.
+-- A test is `{name=, given={configmap=, services={...}, nodes={...}}, service=, http=, expect=}`. `configmap` is the
+-- data of the ConfigMap; `http` answers for the outside: `{["GET <url>"]={status=200, body="..."}}`.
 -- Services and nodes are Kubernetes objects of which anything may be left out; a Service written `{name=, namespace=,
--- addresses="10.0.0.8"}` has that address already. `service` is the one that is decided. `expect` names fields of
--- the decision.
+-- addresses="10.0.0.8", ports={80}}` has that address already. `service` is the one that is decided. `expect` names
+-- fields of the decision.
 -- @module moonlb.policy.tests
 local planner = require("moonlb.allocator.plan")
 local fields = require("moonlb.allocator.fields")
@@ -22,6 +22,12 @@ local function copy(value, depth)
   return result
 end
 
+local function ports_of(numbers)
+  local ports = {}
+  for i, number in ipairs(numbers or { 80 }) do ports[i] = { port = number, protocol = "TCP" } end
+  return ports
+end
+
 local function service_of(given, name, created)
   local object = copy(given or {}, 0)
   local metadata = object.metadata or {}
@@ -30,7 +36,7 @@ local function service_of(given, name, created)
   metadata.namespace = metadata.namespace or object.namespace or "default"
   metadata.creationTimestamp = metadata.creationTimestamp or created
   object.spec.type = object.spec.type or "LoadBalancer"
-  object.spec.ports = object.spec.ports or { { port = 80, protocol = "TCP" } }
+  object.spec.ports = object.spec.ports or ports_of(object.ports)
   if object.addresses then
     metadata.labels, metadata.annotations = metadata.labels or {}, metadata.annotations or {}
     metadata.labels[fields.LABEL] = fields.LABEL_VALUE
@@ -80,7 +86,19 @@ local function difference(expected, decision)
   return nil
 end
 
+--- What answers `http.get` in a test.
+-- @tparam table|nil answers  `{["GET <url>"]={status=, body=}}`
+-- @treturn table  `http` of a back end
+function tests.outside(answers)
+  return { ask = function(url)
+    local answer = type(answers) == "table" and answers["GET " .. url]
+    if type(answer) ~= "table" then return { error = "no answer: the test has none for GET " .. url } end
+    return { status = math.tointeger(answer.status) or 200, body = tostring(answer.body or "") }
+  end }
+end
+
 local function run_one(test, host, policy)
+  host:policy(policy).backend.http = tests.outside(test.http)
   local objects, metadata = objects_of(test)
   local result = planner.run(objects, { host = host, settings = { policy = policy }, now = function() return 0 end,
     utc = function() return 0 end })
@@ -92,7 +110,7 @@ local function run_one(test, host, policy)
   return "no decision was made"
 end
 
---- Run a loaded policy's tests.
+--- Run a loaded policy's tests. The back end that it runs in is used for nothing else: its `http` is replaced.
 -- @tparam Host host  see `moonlb.policy.host`
 -- @tparam string policy  its name
 -- @treturn table  array of `{name=, failure=text|nil}`

@@ -2,12 +2,13 @@
 --
 -- A back end offers `load(name, text, file)`, `forget(name)`, `has(name)` and `decide(name, request, state) ->
 -- outcome`, and may offer
--- `decide_batch(name, requests, state) -> outcomes` and `feed(operation, ...)` (the worker keeps a replica of the
--- state that way).
+-- `place(name, group, nodes, state) -> names`, `decide_batch(name, requests, state) -> outcomes` and
+-- `feed(operation, ...)` (the worker keeps a replica of the state that way).
 -- Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary.
 -- @module moonlb.policy.trusted
 local api = require("moonlb.policy.api")
 local decision = require("moonlb.policy.decision")
+local cjson = require("cjson.safe")
 local environment = require("moonlb.policy.environment")
 
 local trusted = {}
@@ -17,11 +18,44 @@ Trusted.__index = Trusted
 
 local MAX_RULES, MAX_TEXT = 64, 1024 * 1024
 local MAX_PASSES = 1024
+-- A decision asks outside this often at most, and for an address of this length.
+local MAX_OUTSIDE, MAX_URL = 8, 2048
+-- How many names of a ranking count.
+local MAX_PLACES = 3
 
---- @treturn Trusted
-function trusted.new()
-  return setmetatable({ api = api.new(), policies = {}, rules = {}, rule_names = {}, passes = {}, pass_count = 0 },
-    Trusted)
+local NOBODY = { ask = function() return { error = "nobody is asked here" } end }
+
+-- What `http.get` raises to leave the rule: the rules run again from the first when the answer is there.
+local SUSPENDED = setmetatable({}, { __name = "suspended", __tostring = function() return "http.get waits" end })
+
+--- @tparam[opt] table options  `http`: `{ask=function(url, timeout) -> {status=, body=} | {error=}}`, called inside a
+-- task; absent: every `http.get` fails
+-- @treturn Trusted  `http` may be replaced at any time
+function trusted.new(options)
+  return setmetatable({ api = api.new(), http = options and options.http or NOBODY, policies = {}, rules = {},
+    rule_names = {}, passes = {}, pass_count = 0 }, Trusted)
+end
+
+-- http.get(url, {timeout=s}) -> {status=, body=, json=} | nil, message.
+local function new_http(self)
+  local function get(url, options)
+    if type(url) ~= "string" or #url > MAX_URL or not url:find("^https?://") then
+      error("http.get: an http:// or https:// address expected", 2)
+    end
+    local timeout = type(options) == "table" and rawget(options, "timeout") or nil
+    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 2) end
+    if not self.answers then error("http.get: only a rule can ask", 2) end
+    local answer = self.answers[url]
+    if not answer then
+      self.wanted = { url = url, timeout = timeout }
+      error(SUSPENDED, 0)
+    end
+    if answer.error then return nil, answer.error end
+    local json = cjson.decode(answer.body)
+    return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
+  end
+  return setmetatable({}, { __index = { get = get }, __metatable = false,
+    __newindex = function() error("http cannot be changed", 2) end })
 end
 
 local function is_function_list(rules)
@@ -71,12 +105,14 @@ end
 -- @tparam string name  under which it is chosen
 -- @tparam string text  Lua source
 -- @tparam string file  for messages
--- @treturn table|nil  `{name=, file=, tests=, rules=names}`; or nil and what is wrong, with file and line
+-- @treturn table|nil  `{name=, file=, tests=, rules=names, has_place=}`; or nil and what is wrong, with file and line
 function Trusted:load(name, text, file)
   if #text > MAX_TEXT then return nil, ("%s: %d bytes, at most %d"):format(file, #text, MAX_TEXT) end
   local is_stock = name == "default"
   local rules = is_stock and {} or setmetatable({}, { __index = self.rules, __metatable = false })
-  local env = environment.new(self.api:names(rules))
+  local names = self.api:names(rules)
+  names.http = new_http(self)
+  local env = environment.new(names)
   local chunk, message = load(text:gsub("^\239\187\191", ""), "@" .. file, "t", env)
   if not chunk then return nil, message end
   local ok, policy = pcall(chunk)
@@ -88,8 +124,9 @@ function Trusted:load(name, text, file)
     for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
   end
   self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules),
-    lines = lines_of(policy.rules), file = file }
-  return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names }
+    lines = lines_of(policy.rules), file = file, place = policy.place }
+  return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names,
+    has_place = policy.place ~= nil }
 end
 
 --- Whether a policy is loaded.
@@ -132,23 +169,16 @@ local function outcome(self, kind, policy, i, trace, fields, reason)
   }
 end
 
---- Ask a policy about one Service.
--- @tparam string name  of the policy
--- @tparam table request  `key`: of the Service; `request`: the addresses its user asks for, or nil; `request_error`:
--- what is wrong with that
--- @tparam State state  see `moonlb.allocator.state`
--- @treturn table  the outcome: `kind` use, share, dhcp, refuse, pass (no rule decided) or error; `addresses`,
--- `hostname`, `reason`; `rule`,
--- `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=, reason=}`; `exhausted`: array of
--- `{pool=, family=, used=, size=}`; `log`: lines
-function Trusted:decide(name, request, state)
-  local policy, trace = self.policies[name], {}
-  local record = state.services[request.key]
+-- Run the rules once, with the answers from outside that there are so far.
+local function run_rules(self, policy, request, state)
+  local record, trace = state.services[request.key], {}
   self.api:begin(state, record, request)
   local view, cluster = record.object, self.api.cluster
   local rules, names = policy.rules, policy.names
   for i = 1, #names do
     local result, fields, reason = meaning(pcall(rules[i], view, cluster))
+    -- A rule that catches what http.get raises still waits for its answer.
+    if self.wanted then return nil end
     if result == "pass" then
       trace[i] = pass(self, names[i], reason)
     else
@@ -157,6 +187,69 @@ function Trusted:decide(name, request, state)
     end
   end
   return { kind = "pass", trace = trace, file = policy.file, exhausted = self.api.exhausted, log = self.api.lines }
+end
+
+local function failed(policy, reason)
+  return { kind = "error", reason = reason, file = policy.file, trace = {} }
+end
+
+--- Ask a policy about one Service. When a rule asks outside it waits, which takes a task.
+-- @tparam string name  of the policy
+-- @tparam table request  `key`: of the Service; `request`: the addresses its user asks for, or nil; `request_error`:
+-- what is wrong with that
+-- @tparam State state  see `moonlb.allocator.state`
+-- @treturn table  the outcome: `kind` use, share, dhcp, refuse, pass (no rule decided) or error; `addresses`,
+-- `hostname`, `reason`; `rule`,
+-- `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=, reason=}`; `exhausted`: array of
+-- `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of `http.get` went into it
+function Trusted:decide(name, request, state)
+  local policy, answers = self.policies[name], {}
+  for _ = 0, MAX_OUTSIDE do
+    self.answers, self.wanted = answers, nil
+    local result = run_rules(self, policy, request, state)
+    local wanted = self.wanted
+    self.answers, self.wanted = nil, nil
+    if result then
+      result.is_from_outside = next(answers) ~= nil or nil
+      return result
+    end
+    answers[wanted.url] = self.http.ask(wanted.url, wanted.timeout)
+    if not state.services[request.key] then return failed(policy, "the Service was deleted meanwhile") end
+  end
+  return failed(policy, ("asked outside more than %d times"):format(MAX_OUTSIDE))
+end
+
+-- The names of a ranking: nodes or names of nodes, each once, those that there are.
+local function read_ranking(list, nodes)
+  if type(list) ~= "table" then return nil, "place returned a " .. type(list) .. ", not a list of nodes" end
+  local known, names = {}, {}
+  for _, node in ipairs(nodes) do known[node.name] = true end
+  for i = 1, rawlen(list) do
+    local node = rawget(list, i)
+    local node_name = type(node) == "table" and rawget(node, "name") or node
+    if type(node_name) ~= "string" then return nil, ("place: entry %d is no node"):format(i) end
+    if known[node_name] and #names < MAX_PLACES then
+      names[#names + 1], known[node_name] = node_name, nil
+    end
+  end
+  return names
+end
+
+--- Ask a policy that has `place` where a group shall live.
+-- @tparam string name  of the policy
+-- @tparam table group  `{addresses=, services={{namespace=, name=, labels=, annotations=}...}, place=names}`
+-- @tparam table nodes  as of `cluster.nodes`
+-- @tparam State state
+-- @treturn table|nil  names of nodes, at most 3, best first; or nil and what is wrong, with file and line
+function Trusted:place(name, group, nodes, state)
+  local policy = self.policies[name]
+  local first = group.services[1]
+  self.api:begin(state, state.services[first.namespace .. "/" .. first.name], {})
+  local ok, list = pcall(policy.place, group, nodes, self.api.cluster)
+  if not ok then return nil, type(list) == "string" and list or policy.file .. ": place raised a " .. type(list) end
+  local names, message = read_ranking(list, nodes)
+  if not names then return nil, policy.file .. ": " .. message end
+  return names
 end
 
 return trusted
