@@ -4,6 +4,7 @@
 -- 409, 422 and other 4xx) releases it; where there was no answer (a timeout, a 5xx) it stays until a GET has shown
 -- what happened, so that an address is never given twice because a write was slow.
 -- @module moonlb.allocator.writer
+local fields = require("moonlb.allocator.fields")
 local log = require("moonlb.core.log")
 local null = require("cjson").null
 
@@ -26,6 +27,13 @@ end
 local function path_of(key)
   local namespace, name = key:match("^([^/]+)/(.+)$")
   return ("/api/v1/namespaces/%s/services/%s"):format(namespace, name)
+end
+
+-- Whether the object says what the patch was to make it say.
+local function shows(object, patch)
+  local sent = patch.metadata.annotations and patch.metadata.annotations[fields.ASSIGNED]
+  local annotations = object.metadata.annotations
+  return sent ~= nil and type(annotations) == "table" and annotations[fields.ASSIGNED] == sent
 end
 
 --- What an error says of a write.
@@ -115,6 +123,7 @@ function Writer:settle(key)
     return nil, message, reason
   end
   if object.metadata.resourceVersion == write.patch.metadata.resourceVersion then return send(self, key, write) end
+  if shows(object, write.patch) then self.on_written(key, write.decision, object) end
   accept(self, key, object)
   return true
 end

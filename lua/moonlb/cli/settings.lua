@@ -33,6 +33,12 @@ function types.milliseconds(text)
   return nil, "a number of milliseconds"
 end
 
+function types.seconds(text)
+  local number = tonumber(text:match("^(%d+)s?$"))
+  if number and number > 0 then return number end
+  return nil, "a whole number of seconds"
+end
+
 function types.count(text)
   local number = math.tointeger(tonumber(text:match("^%d+$")))
   if number then return number end
@@ -73,7 +79,7 @@ settings.list = {
   setting("What runs", "announce", "boolean", nil, { "MOONLB_ANNOUNCE", "svc_enable" },
     "announce the addresses of Services from this node"),
   setting("What runs", "namespace", "text", nil, { "MOONLB_NAMESPACE", "svc_namespace" },
-    "look at the Services of this namespace alone"),
+    "announce the Services of this namespace alone (addresses are allocated in all)"),
   setting("What runs", "node_name", "text", nil, { "MOONLB_NODE_NAME", "NODE_NAME", "vip_nodename" },
     "name of this node as the API knows it (default: the host name)"),
 
@@ -84,6 +90,13 @@ settings.list = {
     "name of the ConfigMap with the pools"),
   setting("Kubernetes", "configmap_namespace", "text", "kube-system",
     { "MOONLB_CONFIGMAP_NAMESPACE", "KUBEVIP_NAMESPACE" }, "its namespace; the Lease lies there too"),
+
+  setting("Leading", "lease_duration", "seconds", 15, { "MOONLB_LEASE_DURATION", "vip_leaseduration" },
+    "seconds after which a leader that was not seen to renew is replaced"),
+  setting("Leading", "lease_renew_deadline", "seconds", 10, { "MOONLB_LEASE_RENEW_DEADLINE", "vip_renewdeadline" },
+    "seconds after which a leader that could not renew stops to write"),
+  setting("Leading", "lease_retry", "seconds", 2, { "MOONLB_LEASE_RETRY", "vip_retryperiod" },
+    "seconds between renewals"),
 
   setting("Allocating", "lb_class_name", "text", nil,
     { "MOONLB_LB_CLASS_NAME", "lb_class_name", "KUBEVIP_CUSTOM_LOADBALANCERCLASS_NAME" },
@@ -177,6 +190,14 @@ local function choose_halves(values)
   end
 end
 
+-- What was renewed must run out at its holder before it does at those who wait (client-go has the same rule).
+local function check_lease(values)
+  local duration, deadline, retry = values.lease_duration, values.lease_renew_deadline, values.lease_retry
+  if duration > deadline and deadline > 1.2 * retry then return true end
+  return nil, ("--lease-duration %d, --lease-renew-deadline %d, --lease-retry %d: the duration must be longer than the "
+    .. "deadline, and that longer than 1.2 times the retry"):format(duration, deadline, retry)
+end
+
 --- The settings in force.
 -- @tparam table arguments  argparse's result
 -- @tparam table environment  name -> text
@@ -202,6 +223,8 @@ function settings.resolve(arguments, environment)
       warnings[#warnings + 1] = ("%s=%s is kube-vip's and has no effect in moonlb"):format(name, text)
     end
   end
+  local ok, problem = check_lease(values)
+  if not ok then return nil, problem end
   choose_halves(values)
   if not values.allocate and not values.announce then
     return nil, "--allocate false --announce false: nothing is left to do; give one of them"

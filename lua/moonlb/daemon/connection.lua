@@ -14,6 +14,7 @@ local Connection = { __name = "moonlb.daemon.connection" }
 Connection.__index = Connection
 
 local EXEC_MARGIN = 60 -- seconds before its end at which a plugin's token is fetched anew
+local IMPATIENT = 5 -- seconds for a request of the leader election
 local EXEC_RETRY = 30 -- seconds after a plugin failed
 
 --- Find the credentials. Does no I/O over the network.
@@ -66,6 +67,8 @@ function Connection:open()
   if credential then refresh(self, credential) end
   self.client = client.new(self.core)
   self.low_priority = client.new(self.core, { priority = "low" })
+  -- A renewal that comes late is worth nothing: it is tried anew, not repeated as it was.
+  self.impatient = client.new(self.core, { timeout = IMPATIENT, tries = 1 })
   return true
 end
 

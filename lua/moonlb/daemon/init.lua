@@ -28,9 +28,22 @@ local function services_path(namespace)
   return namespace and ("/api/v1/namespaces/%s/services"):format(namespace) or "/api/v1/services"
 end
 
+-- The allocator must know every Service, since an address is in use wherever it is; the announcer may be told to look
+-- at one namespace.
+local function open_services(self)
+  local function follow(namespace)
+    return informer.new({ client = self.connection.client, log_name = "services", path = services_path(namespace),
+      project = projection.service })
+  end
+  local namespace = self.settings.namespace
+  self.services = follow(not self.settings.allocate and namespace or nil)
+  self.announced = self.settings.allocate and namespace and follow(namespace) or self.services
+end
+
 local function start_allocator(self)
   self.allocator = controller.new({
-    client = self.connection.client, services = self.services, events = self.events, settings = self.settings,
+    client = self.connection.client, election_client = self.connection.impatient, services = self.services,
+    events = self.events, settings = self.settings,
     identity = ("%s_%08x"):format(self.settings.node_name, math.random(0, 0xffffffff)),
   })
   self.allocator:start()
@@ -48,7 +61,7 @@ local function start_announcer(self)
   repeat
     local message, code
     self.announcer, message, code = announcer.new({
-      client = self.connection.client, services = self.services, node = self.settings.node_name,
+      client = self.connection.client, services = self.announced, node = self.settings.node_name,
       events = self.events, settings = self.settings,
     })
     if not self.announcer then
@@ -70,8 +83,7 @@ local function start(self)
     return self:finish(EXIT_FAILED)
   end
   self.events = events.new({ client = self.connection.low_priority, host = self.settings.node_name })
-  self.services = informer.new({ client = self.connection.client, log_name = "services",
-    path = services_path(self.settings.namespace), project = projection.service })
+  open_services(self)
   self.server, message = server.start(self)
   if not self.server then
     log.error("cannot serve health and metrics", { error = message })
@@ -82,6 +94,7 @@ local function start(self)
     announce = self.settings.announce })
   if self.settings.allocate then start_allocator(self) end
   self.services:start()
+  if self.announced ~= self.services then self.announced:start() end
   if self.settings.announce then self.announcer_task = async.run(start_announcer, self) end
 end
 
@@ -106,7 +119,10 @@ function Daemon:stop(why)
   if self.announcer_task then self.announcer_task:cancel() end
   if self.announcer then self.announcer:stop() end
   if self.allocator then self.allocator:stop() end
-  if self.services then self.services:stop() end
+  if self.services then
+    self.services:stop()
+    self.announced:stop()
+  end
   if self.events then self.events:stop(LAST_WORDS) end
   self:finish(0)
 end
