@@ -35,7 +35,7 @@ describe("announcer.wire", function()
     log, refused, clock = {}, {}, played.new()
     local host, pulse, arp, ndp = parts(log, refused)
     io = wire.new({ host = host, pulse = pulse, arp = arp, ndp = ndp, now = clock.now, random = clock.random,
-      after = clock.after })
+      after = clock.after, timer = clock.after })
   end)
 
   local function said()
@@ -88,7 +88,7 @@ describe("announcer.wire", function()
         io.announce(ip, 2)
       end)
     end
-    clock:advance(0)
+    clock:advance(0.001)
     assert.equal(1000, done)
     clock:advance(0.2)
     local counts = {}

@@ -8,6 +8,7 @@ local groups = require("moonlb.announcer.groups")
 local host = require("moonlb.announcer.host")
 local interface = require("moonlb.announcer.interface")
 local log = require("moonlb.core.log")
+local pace = require("moonlb.announcer.pace")
 local placement = require("moonlb.announcer.placement")
 local request = require("moonlb.announcer.request")
 local runtime = require("moonlb.core.runtime")
@@ -24,8 +25,6 @@ Announcer.__index = Announcer
 
 -- The pulse thread goes mute when the loop was silent for 2 s.
 local HEARTBEAT = 0.5
--- Groups looked at again in one turn of the loop, when the node's network changed.
-local GROUPS_PER_TURN = 200
 
 local function claim_of(service)
   local text = type(service.metadata.annotations) == "table" and service.metadata.annotations["moonlb.io/claim"]
@@ -43,7 +42,7 @@ local function open_wire(self, options)
     on_change = function() self:on_network() end, on_removed = function(ip) self:on_removed(ip) end })
   if not self.host then return nil, message, code end
   self.wire = wire.new({ host = self.host, pulse = self.pulse, arp = parts.arp, ndp = parts.ndp,
-    now = runtime.boottime, random = math.random, after = async.timer })
+    now = runtime.boottime, random = math.random, after = self.pace.after, timer = async.timer })
   return true
 end
 
@@ -72,7 +71,8 @@ function announcer.new(options)
   local self = setmetatable({
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
-    excluded_listeners = {}, interface_names = {},
+    excluded_listeners = {}, interface_names = {}, unplaced = {},
+    pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
   for _, name in ipairs({ "interface", "services_interface" }) do
     if self.settings[name] then self.interface_names[self.settings[name]] = true end
@@ -83,7 +83,7 @@ function announcer.new(options)
   self.writer = writer.new(self)
   self.queue = workqueue.new({ reconcile = function(key) return self.writer:write(key) end, workers = 16 })
   self.slices = slices.new({ client = self.client, index = endpoints.new(),
-    on_change = function(key) self:place(key) end })
+    on_change = function(key) self:place_soon(key) end })
   return self
 end
 
@@ -95,7 +95,7 @@ function Announcer:start()
   for key in self.services:each() do self:on_service(key) end
   local ok, message, code = self.services:wait_synced()
   if not ok or self.is_stopping then return nil, message or "stopped", code or "ECANCELED" end
-  local swept = self.host:sweep(function(ip) return self.vips[ip] ~= nil end)
+  local swept = self.host:sweep(function(ip) return self.groups:services_of(ip)[1] ~= nil end)
   self.is_swept = true
   log.info("announcer started", { node = self.node, swept = swept, services = self.services.count })
   return true
@@ -138,7 +138,7 @@ function Announcer:on_service(key)
     addresses = wanted.addresses })
   if wanted and wanted.is_local or self.settings.withdraw_without_endpoints then self.slices:start() end
   self:leave_group(key, before)
-  self:place(key)
+  self:place_soon(key)
   self.queue:add(key)
   if not service then self.complaints[key] = nil end
 end
@@ -150,7 +150,7 @@ function Announcer:leave_group(key, before)
     if not self.groups:services_of(ip)[1] and self.vips[ip] then self.vips[ip]:release(0) end
   end
   for _, other in ipairs(before.services) do
-    if other ~= key then self:place(other) end
+    if other ~= key then self:place_soon(other) end
   end
   local now = self.groups:of(key) or self.groups:of(before.services[1] ~= key and before.services[1] or "")
   if not now or now.id ~= before.id then self.placement:remove(before.id) end
@@ -210,6 +210,16 @@ function Announcer:record(group)
     if claim and (not highest or claim.term > highest.term) then highest = claim end
   end
   return highest
+end
+
+-- place() in this turn of the loop if there is time, once for many reasons.
+function Announcer:place_soon(key)
+  if self.unplaced[key] then return end
+  self.unplaced[key] = true
+  self.pace.soon(function()
+    self.unplaced[key] = nil
+    self:place(key)
+  end)
 end
 
 --- Decide anew for the group that `key` is in, and let its VIPs act. Never waits.
@@ -306,7 +316,7 @@ function Announcer:on_removed(ip)
   if not ok then log.error("cannot put an address back on lo", { address = ip, error = message }) end
 end
 
--- Links, addresses or routes changed: if that may matter, every group is looked at again, a few hundred a turn.
+-- Links, addresses or routes changed: if that may matter, every group is looked at again.
 function Announcer:on_network()
   if self.is_stopping then return end
   self.wire:links_changed()
@@ -314,17 +324,7 @@ function Announcer:on_network()
   if fingerprint == self.fingerprint then return end
   self.fingerprint = fingerprint
   for _, fn in ipairs(self.excluded_listeners) do fn() end
-  local keys = {}
-  for key in pairs(self.requests) do keys[#keys + 1] = key end
-  local next_key = 1
-  local function turn()
-    for _ = 1, math.min(GROUPS_PER_TURN, #keys - next_key + 1) do
-      self:place(keys[next_key])
-      next_key = next_key + 1
-    end
-    if next_key <= #keys then async.timer(0, turn) end
-  end
-  turn()
+  for key in pairs(self.requests) do self:place_soon(key) end
 end
 
 --- What this node's network needs for itself; see lua/README.md.

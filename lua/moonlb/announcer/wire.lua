@@ -8,18 +8,21 @@ local wire = {}
 local Wire = { __name = "moonlb.announcer.wire" }
 Wire.__index = Wire
 
--- A netlink add costs up to 220 us when 10,000 are there: this many leave the loop its turn.
-local CHANGES_PER_TURN = 500
+-- A netlink add costs 7 us to 220 us, depending on how many are there: at most so many, for at most so many seconds,
+-- leave the loop its turn.
+local CHANGES_PER_TURN, BUDGET = 500, 0.005
+-- A timer of 0 s started by a timer would run before the loop looks at its sockets (libuv 1.44, uv__run_timers).
+local NEXT_TURN = 0.001
 -- Announcements per interface and PACE seconds: 1,000 VIPs in 100 ms, and no switch takes it for a flood.
 local ANNOUNCE_BATCH, PACE = 100, 0.01
 
 --- @tparam table options  `host` (moonlb.announcer.host), `pulse`, `arp`, `ndp` (core modules), `now()`, `random()`,
---   `after(seconds, fn)`
+--   `after(seconds, fn)` for VIPs (moonlb.announcer.pace), `timer(seconds, fn)` for the wire itself
 -- @treturn table  the functions that moonlb.announcer.vip asks of its `io`, bound
 function wire.new(options)
   local self = setmetatable({
     host = options.host, pulse = options.pulse, protocols = { [4] = options.arp, [6] = options.ndp },
-    now = options.now, random = options.random, after = options.after,
+    now = options.now, random = options.random, after = options.after, timer = options.timer,
     attached = {}, held = {}, takes = {}, take_order = {}, first_take = 1, drops = {}, announcements = {},
   }, Wire)
   for _, name in ipairs({ "watch", "probe", "take", "silence", "drop", "announce", "is_ours" }) do
@@ -67,11 +70,11 @@ function Wire:interface_gone(index)
   self.attached[index] = nil
 end
 
--- flush() in the next turn of the loop.
-function Wire:schedule()
+-- flush() at the end of this turn of the loop, or after `delay`.
+function Wire:schedule(delay)
   if self.is_due or self.is_closed then return end
   self.is_due = true
-  self.after(0, function()
+  self.timer(delay or 0, function()
     self.is_due = false
     if not self.is_closed then self:flush() end
   end)
@@ -165,10 +168,10 @@ function Wire:take_one(ip, take)
   return { done = take.done, ok = true }
 end
 
--- Up to CHANGES_PER_TURN takes; what each has to be told once the table is out.
+-- A turn's share of the takes; what each has to be told once the table is out.
 function Wire:do_takes()
-  local results = {}
-  while self.first_take <= #self.take_order and #results < CHANGES_PER_TURN do
+  local results, till = {}, self.now() + BUDGET
+  while self.first_take <= #self.take_order and #results < CHANGES_PER_TURN and self.now() <= till do
     local ip = self.take_order[self.first_take]
     self.first_take = self.first_take + 1
     local take = self.takes[ip]
@@ -179,10 +182,10 @@ function Wire:do_takes()
   return results
 end
 
-function Wire:do_drops(limit)
-  local count = 0
+function Wire:do_drops(limit, seconds)
+  local count, till = 0, self.now() + seconds
   for ip in pairs(self.drops) do
-    if count == limit then return self:schedule() end
+    if count == limit or self.now() > till then return self:schedule(NEXT_TURN) end
     count = count + 1
     self.drops[ip] = nil
     self.host:refuse(ip)
@@ -214,7 +217,7 @@ function Wire:do_announcements()
   end
   if not next(self.announcements) then return end
   self.is_paced = true
-  self.after(PACE, function()
+  self.timer(PACE, function()
     self.is_paced = false
     if not self.is_closed then self:do_announcements() end
   end)
@@ -224,10 +227,10 @@ end
 function Wire:flush()
   local results = self:do_takes()
   self:publish()
-  self:do_drops(CHANGES_PER_TURN)
+  self:do_drops(CHANGES_PER_TURN, BUDGET)
   for _, result in ipairs(results) do result.done(result.ok, result.message, result.code) end
   if not self.is_paced then self:do_announcements() end
-  if self.take_order[1] then self:schedule() end
+  if self.take_order[1] then self:schedule(NEXT_TURN) end
 end
 
 --- Clean stop: everything that was asked for, now; then nothing more.
@@ -235,7 +238,7 @@ function Wire:close()
   if self.is_closed then return end
   self.is_closed = true
   self:publish()
-  self:do_drops(math.huge)
+  self:do_drops(math.huge, math.huge)
   for index in pairs(self.attached) do self.pulse:detach(index) end
   self.attached = {}
 end

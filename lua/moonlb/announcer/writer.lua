@@ -85,10 +85,15 @@ function Writer:wanted(key, service)
   for _, ip in ipairs(request.addresses) do
     wanted.freed[ip] = self.owner.vips[ip] ~= nil and self.owner.vips[ip]:is_answering()
   end
+  local _, claim = self.owner.placement:owner(self.owner.groups:of(key).id)
   if wanted.addresses then
     self.unserved[key] = nil
-    local _, claim = self.owner.placement:owner(self.owner.groups:of(key).id)
     wanted.claim = claim
+    -- The group has another oldest Service since this turn began: it is placed in a moment, and written then.
+    if not claim then
+      wanted.addresses = nil
+      self.owner.queue:add_after(key, 0.1)
+    end
   elseif is_ours and self:is_unserved_long(key) then
     wanted.addresses = {}
   end
