@@ -71,7 +71,7 @@ function announcer.new(options)
   local self = setmetatable({
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
-    excluded_listeners = {}, interface_names = {}, unplaced = {},
+    excluded_listeners = {}, interface_names = {}, unplaced = {}, signatures = {},
     pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
   for _, name in ipairs({ "interface", "services_interface" }) do
@@ -127,11 +127,28 @@ function Announcer:stop()
   self.pulse:close()
 end
 
+-- All of a Service that placing looks at, as text. What this node wrote into status and claim is not among it.
+function Announcer:signature(service, wanted)
+  if not wanted then return nil end
+  local claim = claim_of(service)
+  return table.concat({ table.concat(wanted.addresses, ","), wanted.interface or "", tostring(wanted.is_local),
+    service.metadata.uid, claim and claim.node ~= self.node and claim.term .. " " .. claim.node or "" }, "|")
+end
+
 -- What the informer says of one Service.
 function Announcer:on_service(key)
   if self.is_stopping then return end
   local service = self.services:get(key)
   local wanted = request.of(service)
+  local signature = self:signature(service, wanted)
+  if signature and signature == self.signatures[key] then return self.queue:add(key) end
+  self.signatures[key] = signature
+  self:change_request(key, service, wanted)
+  self.queue:add(key)
+end
+
+-- The Service asks for something else than before.
+function Announcer:change_request(key, service, wanted)
   local before = self.groups:of(key)
   self.requests[key] = wanted
   self.groups:set(key, wanted and { uid = service.metadata.uid, created = service.metadata.creationTimestamp or "",
@@ -139,7 +156,6 @@ function Announcer:on_service(key)
   if wanted and wanted.is_local or self.settings.withdraw_without_endpoints then self.slices:start() end
   self:leave_group(key, before)
   self:place_soon(key)
-  self.queue:add(key)
   if not service then self.complaints[key] = nil end
 end
 
