@@ -113,6 +113,18 @@ describe("announcer.wire", function()
     assert.equal(2, select(2, text:gsub("2 m2", "")))
   end)
 
+  it("announces first what was never announced", function()
+    for i = 1, 150 do io.announce("10.0.0." .. i, 2) end
+    io.attached[2] = "m2"
+    io.announce("10.0.1.1", 2, true)
+    clock:advance(0)
+    clock:advance(0.01)
+    io.announce("10.0.1.2", 2, true)
+    clock:advance(0.02)
+    assert.equal("arp 2 m2 100, arp 2 m2 51, arp 2 m2 10.0.1.2", said())
+    assert.is_nil(next(io.announcements))
+  end)
+
   it("announces nothing for what was silenced since", function()
     io.take("10.0.0.9", 2, function() end)
     clock:advance(0)

@@ -50,7 +50,8 @@ vip.PROBE_MODES = { fast = true, rfc5227 = true, off = true }
 --   `probe(address, index)` -> true | nil, message, code: one ARP probe or DAD solicitation;
 --   `take(address, index, done)`: accept on lo, answer on the interface; then `done(true | nil, message, code)`;
 --   `silence(address, index)`: stop answering; `drop(address)`: stop accepting, after every silence of this turn;
---   `announce(address, index)`: one gratuitous request and reply, or one unsolicited NA;
+--   `announce(address, index, is_first)`: one gratuitous request and reply, or one unsolicited NA; the first of a burst
+--   goes before repetitions for other addresses;
 --   `is_ours(mac)`: the MAC is a node's of ours, no stranger's.
 -- @tparam table options  `address`, `family`, `probe` (a mode), `arp_rate` (seconds or nil),
 --   `on_change(vip, old_state)`, `on_event(vip, type, reason, message)`
@@ -181,7 +182,7 @@ function Vip:burst(reason)
   self:cancel()
   local start = self.io.now()
   local function step(i)
-    self.io.announce(self.address, self.interface.index)
+    self.io.announce(self.address, self.interface.index, i == 1)
     local next_at = vip.BURST[i + 1]
     if next_at then
       return self:later(math.max(0, start + next_at - self.io.now()), function() step(i + 1) end)

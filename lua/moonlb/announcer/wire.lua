@@ -138,17 +138,18 @@ function Wire:drop(ip)
   self:schedule()
 end
 
-function Wire:announce(ip, index)
+function Wire:announce(ip, index, is_first)
   local _, family = address.canonical(ip)
   local name = index .. "/" .. family
   local batch = self.announcements[name]
   if not batch then
-    batch = { index = index, family = family, set = {}, order = {}, first = 1 }
+    batch = { index = index, family = family, set = {}, order = {}, first = 1, urgent = {} }
     self.announcements[name] = batch
   end
   if not batch.set[ip] then
     batch.set[ip] = true
-    batch.order[#batch.order + 1] = ip
+    local list = is_first and batch.urgent or batch.order
+    list[#list + 1] = ip
   end
   self:schedule()
 end
@@ -192,8 +193,14 @@ function Wire:do_drops(limit, seconds)
   end
 end
 
+-- What neighbours have not heard at all goes first: the newest first, which does not matter among those.
 local function next_batch(batch)
   local list = {}
+  while batch.urgent[1] and #list < ANNOUNCE_BATCH do
+    local ip = table.remove(batch.urgent)
+    if batch.set[ip] then list[#list + 1] = ip end
+    batch.set[ip] = nil
+  end
   while batch.first <= #batch.order and #list < ANNOUNCE_BATCH do
     local ip = batch.order[batch.first]
     batch.first = batch.first + 1
@@ -213,7 +220,7 @@ function Wire:do_announcements()
       batch.set[list[i]] = true
       batch.order[#batch.order + 1] = list[i]
     end
-    if batch.first > #batch.order then self.announcements[name] = nil end
+    if not batch.urgent[1] and batch.first > #batch.order then self.announcements[name] = nil end
   end
   if not next(self.announcements) then return end
   self.is_paced = true
