@@ -336,3 +336,35 @@ describe("a policy's tests", function()
     assert.truthy(failures("{ { given = 42, expect = { action = 'keep' } } }")[1]:find("cannot be run", 1, true))
   end)
 end)
+
+describe("a back end that waits", function()
+  it("is asked again when another was given the address meanwhile", function()
+    local brain, host = fixture()
+    local asked = 0
+    assert(host:load("team", "", "team.lua", backend_of(function()
+      asked = asked + 1
+      if asked == 1 then brain.state:set_service(service("a/fast", { assigned = "10.0.0.2 default/global_pool" })) end
+      return { kind = "use", addresses = { asked == 1 and "10.0.0.2" or "10.0.0.3" } }
+    end)))
+    local decision = brain:decide("a/web")
+    assert.same({ "10.0.0.3" }, decision.addresses)
+    assert.is_nil(decision.failure)
+    assert.equal(2, asked)
+  end)
+
+  it("decides anew when its Service changed, and nothing when it went", function()
+    local brain, host = fixture()
+    local asked = 0
+    assert(host:load("team", "", "team.lua", backend_of(function()
+      asked = asked + 1
+      if asked == 1 then brain.state:set_service(service("a/web", { request = "192.0.2.5" })) end
+      return { kind = "use", addresses = { "192.0.2." .. asked } }
+    end)))
+    assert.same({ "192.0.2.2" }, brain:decide("a/web").addresses)
+    assert(host:load("team", "", "team.lua", backend_of(function()
+      brain.state:remove_service("a/web")
+      return { kind = "use", addresses = { "192.0.2.1" } }
+    end)))
+    assert.is_nil(brain:decide("a/web"))
+  end)
+end)

@@ -1,10 +1,9 @@
 --- The back end for policies that are part of the binary: they run in the controller's process.
 --
--- A back end offers `load(name, text, file)`, `forget(name)`, `has(name)` and `decide(name, request, state) ->
--- outcome`, and may offer
--- `place(name, group, nodes, state) -> names`, `decide_batch(name, requests, state) -> outcomes` and
--- `feed(operation, ...)` (the worker keeps a replica of the state that way).
--- Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary.
+-- A back end offers `load(name, text, file)`, `forget(name)` and `decide(name, request, state) -> outcome`, and may offer
+-- `place(name, group, nodes, state) -> names` and `feed(operation, ...)` (the worker keeps a replica of the state that
+-- way). Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary; `decide`
+-- may wait, since it is called in a task.
 -- @module moonlb.policy.trusted
 local api = require("moonlb.policy.api")
 local decision = require("moonlb.policy.decision")
