@@ -1,8 +1,11 @@
 --- The back end for policies that are part of the binary: they run in the controller's process.
 --
--- A back end offers `load(name, text, file)`, `forget(name)` and `decide(name, request, state) -> outcome`, and may offer
--- `place(name, group, nodes, state) -> names` and `feed(operation, ...)` (the worker keeps a replica of the state that
--- way). Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary; `decide`
+-- A back end offers `load(name, text, file)`, `forget(name)` and `decide(name, request, state) -> outcome`, and may
+-- offer
+-- `place(name, group, nodes, state) -> names` and `feed(operation, ...)` (the worker keeps a replica of the state
+-- that
+-- way). Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary;
+-- `decide`
 -- may wait, since it is called in a task.
 -- @module moonlb.policy.trusted
 local api = require("moonlb.policy.api")
