@@ -1,8 +1,6 @@
---- One decision of the stock policy: 10,000 Services, a pool of 65,536. Bar: 20 microseconds, however full it is.
--- Also the whole
--- way of an event (take it, decide, build patch and Events, reserve, take the patched object, forget it) and the
--- memory of a
--- Service.
+--- One decision of the stock policy: 10,000 Services, a pool of 65,536. Bar: 20 microseconds, however full it is. Also
+-- the whole way of an event (take it, decide, build patch and Events, reserve, take the patched object, forget it) and
+-- the memory of a Service.
 local engine = require("moonlb.allocator.engine")
 
 local ROUNDS = tonumber((...)) or 10000

@@ -24,9 +24,8 @@ end
 --- A Service of type LoadBalancer.
 -- @tparam string key  `namespace/name`
 -- @tparam[opt] table options  `created` (day of January 2026, 1), `ports` ({80}), `request` (annotation), `ip`
--- (spec.loadBalancerIP),
--- `assigned` (as moonlb writes it), `kube_vip` (as kube-vip writes it), `status` (list), `annotations`, `labels`,
--- `spec`
+-- (spec.loadBalancerIP), `assigned` (as moonlb writes it), `kube_vip` (as kube-vip writes it), `status` (list),
+-- `annotations`, `labels`, `spec`
 function allocation.service(key, options)
   options = options or {}
   local namespace, name = key:match("^(.*)/(.*)$")

@@ -1,7 +1,6 @@
 --- Random clusters: whatever users and time do, no address is given twice, none that is not free, the lowest goes
--- first, what is
--- free is given, and nothing depends on the way by which a state was reached. MOONLB_ROUNDS: how many; MOONLB_SEED:
--- one again.
+-- first, what is free is given, and nothing depends on the way by which a state was reached. MOONLB_ROUNDS: how many;
+-- MOONLB_SEED: one again.
 local address = require("moonlb.core.address")
 local allocation = require("spec.support.allocation")
 

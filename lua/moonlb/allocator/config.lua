@@ -1,8 +1,7 @@
 --- The ConfigMap: which addresses there are, for whom, and how they are picked (design, section 4). Pure.
 --
 -- The value decides its form, not the key: `/` is a CIDR, `-` a range, neither a single address. A bad item is left
--- out and
--- reported; the good ones stay in use.
+-- out and reported; the good ones stay in use.
 -- @module moonlb.allocator.config
 local cidr = require("moonlb.allocator.cidr")
 local address = require("moonlb.core.address")
@@ -75,8 +74,7 @@ local function read_item(self, source, text, blocks)
 end
 
 -- One address key: its items as a set. Blocks are kept apart until their ends have been cut: ends are those of the
--- merged
--- blocks, and an address that a range names as well stays.
+-- merged blocks, and an address that a range names as well stays.
 local function read_source(self, key, value)
   local source = { key = key, set = address.set(), is_dhcp = trim(value):gsub(",%s*$", "") == DHCP_ITEM }
   if source.is_dhcp then return source end
@@ -162,9 +160,8 @@ end
 --- Read a ConfigMap.
 -- @tparam table|nil object  as the API has it; nil when there is none
 -- @tparam[opt] string name  `namespace/name`, for messages, when the object has none
--- @treturn Config  `is_descending`, `warnings`: array of `{object=, key=, item=, message=, is_note=}` in the order
--- of keys, where a note is
--- no fault
+-- @treturn Config  `is_descending`, `warnings`: array of `{object=, key=, item=, message=, is_note=}` in the order of
+-- keys, where a note is no fault
 function config.read(object, name)
   local metadata = object and object.metadata or {}
   name = metadata.name and (metadata.namespace or "default") .. "/" .. metadata.name or name or "kube-system/kubevip"

@@ -1,6 +1,5 @@
 --- The allocator's brain: which address each Service gets, and why. Pure and deterministic: it is told what is,
--- answers what should be,
--- and does nothing. `moonlb plan` runs it over files, the controller over the cluster.
+-- answers what should be, and does nothing. `moonlb plan` runs it over files, the controller over the cluster.
 -- @module moonlb.allocator.engine
 local fields = require("moonlb.allocator.fields")
 local placing = require("moonlb.allocator.placing")
@@ -15,10 +14,9 @@ local Engine = { __name = "moonlb.allocator.engine" }
 Engine.__index = Engine
 
 --- @tparam table options  `now`: seconds of a clock that never jumps (boot time); `utc`: seconds since 1970;
--- `settings`: `lb_class_name`,
--- `lb_class_only`, `no_spec_ip`, `keep_ccm_finalizer`, `configmap` ("namespace/name"), `policy` (the name of a
--- policy that decides whatever
--- the ConfigMap says); `host`: see `moonlb.policy.host`, one with the stock policy when absent
+-- `settings`: `lb_class_name`, `lb_class_only`, `no_spec_ip`, `keep_ccm_finalizer`, `configmap` ("namespace/name"),
+-- `policy` (the name of a policy that decides whatever the ConfigMap says); `host`: see `moonlb.policy.host`, one with
+-- the stock policy when absent
 -- @treturn Engine
 function engine.new(options)
   local now = options.now or os.time
@@ -248,11 +246,9 @@ end
 -- runs elsewhere: then it waits, and what it says is about the Service as it is afterwards.
 -- @tparam string key  `namespace/name`
 -- @treturn table|nil  nil for a Service that is not there. Else `namespace`, `name`, `action` (assign keep share
--- static dhcp pending ignore),
--- `addresses`, `rule`, `policy`, `pool` (the ConfigMap's key), `interface`, `reason` (of pending, keep and ignore),
--- `message`, `trace`;
--- `failure` when a policy failed (see `Host.decide`), `exhausted`, `conflict`, `refused` (an edit that could not be
--- granted)
+-- static dhcp pending ignore), `addresses`, `rule`, `policy`, `pool` (the ConfigMap's key), `interface`, `reason` (of
+-- pending, keep and ignore), `message`, `trace`; `failure` when a policy failed (see `Host.decide`), `exhausted`,
+-- `conflict`, `refused` (an edit that could not be granted)
 function Engine:decide(key)
   local record, decision
   repeat
@@ -331,12 +327,10 @@ end
 --- What the allocator has to write for a Service now. Inside a task where a policy runs elsewhere.
 -- @tparam string key  `namespace/name`
 -- @treturn table  `patch`: a JSON merge patch of the object, guarded by `metadata.resourceVersion`; nil when nothing
--- is to be written.
--- `decision`; `reserve`: whether the decision's addresses are to be reserved before the patch is sent;
--- `status_clear`: whether `status.loadBalancer`
--- is to be emptied; `finalizer_removal`: a merge patch that takes the cloud controllers' finalizer away, to be sent
--- once the Service's
--- addresses are withdrawn; `events`: array of `{type=, reason=, message=}`, each once until its cause changes
+-- is to be written. `decision`; `reserve`: whether the decision's addresses are to be reserved before the patch is
+-- sent; `status_clear`: whether `status.loadBalancer` is to be emptied; `finalizer_removal`: a merge patch that takes
+-- the cloud controllers' finalizer away, to be sent once the Service's addresses are withdrawn; `events`: array of
+-- `{type=, reason=, message=}`, each once until its cause changes
 function Engine:reconcile(key)
   local record = self.state.services[key]
   if not record then return { events = {} } end
@@ -371,8 +365,7 @@ local function sorted_keys(records)
 end
 
 --- The Services that wait for an address, in the order in which they are to be decided: those that ask for one, then
--- the rest; each by
--- creationTimestamp, namespace, name.
+-- the rest; each by creationTimestamp, namespace, name.
 -- @treturn table  keys
 function Engine:pending()
   local records = {}

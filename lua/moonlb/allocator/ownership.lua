@@ -1,8 +1,7 @@
 --- Who holds which address, and which addresses nobody may be given: held, resting, excluded, quarantined. Pure.
 --
--- All of these together are one ordered set, `taken`. Every pool is asked for its lowest address that is not in it,
--- so overlapping
--- pools are one set of addresses, and nothing that is in `taken` can block a pool.
+-- All of these together are one ordered set, `taken`. Every pool is asked for its lowest address that is not in it, so
+-- overlapping pools are one set of addresses, and nothing that is in `taken` can block a pool.
 -- @module moonlb.allocator.ownership
 local address = require("moonlb.core.address")
 local service = require("moonlb.allocator.service")
@@ -19,9 +18,8 @@ ownership.REST = 5
 local LOG = 64
 local NONE = {}
 
---- @tparam table options  `now`: seconds of a clock that never jumps; `utc`: seconds since 1970;
--- `on_change(address)`: called after
--- its holders changed or it was excluded, or is no longer
+--- @tparam table options  `now`: seconds of a clock that never jumps; `utc`: seconds since 1970; `on_change(address)`:
+-- called after its holders changed or it was excluded, or is no longer
 -- @treturn Ownership
 function ownership.new(options)
   return setmetatable({

@@ -1,6 +1,5 @@
 --- What moonlb would do with a set of objects, without doing it: `moonlb plan`, a policy's tests and the dry run
--- before a policy is swapped.
--- Pure.
+-- before a policy is swapped. Pure.
 -- @module moonlb.allocator.plan
 local engine = require("moonlb.allocator.engine")
 

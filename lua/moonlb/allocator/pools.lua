@@ -1,6 +1,5 @@
 --- Pools: where addresses come from. A pool is one or more sources, tried in order; within a source the lowest free
--- address goes
--- first (the highest with `search-order: desc`). Pure; asks, never takes.
+-- address goes first (the highest with `search-order: desc`). Pure; asks, never takes.
 -- @module moonlb.allocator.pools
 local address = require("moonlb.core.address")
 local family = require("moonlb.allocator.family")
@@ -57,9 +56,8 @@ local function count_used(self, number)
   return used
 end
 
---- How many of them nobody can be given now: held, resting, excluded or quarantined. Kept up to date from what
--- changed since the
--- last call, so asking before each decision costs the same however full the pool is.
+--- How many of them nobody can be given now: held, resting, excluded or quarantined. Kept up to date from what changed
+-- since the last call, so asking before each decision costs the same however full the pool is.
 function Pool:used(number)
   local count = self.counts[number]
   local ownership = self.book.ownership
@@ -92,9 +90,8 @@ end
 
 --- One free address of a family, or one to share.
 -- @tparam number number  4 or 6
--- @tparam table options  `prefer`: an address, or any text, whose hash then picks one: given when it is free;
--- `share`: an address that
--- other Services hold will do, where the pool allows sharing; `record`: the Service
+-- @tparam table options  `prefer`: an address, or any text, whose hash then picks one: given when it is free; `share`:
+-- an address that other Services hold will do, where the pool allows sharing; `record`: the Service
 -- @treturn string|nil  the address
 -- @treturn string|nil  the key of its source
 function Pool:free_one(number, options)

@@ -106,8 +106,7 @@ local function replaced(assigned, wanted)
 end
 
 -- What the user wants of a Service whose assigned addresses we wrote: a field that differs from them is an edit, and
--- the
--- annotation goes first. An empty field beside one that agrees is none: writing it back would fight its owner.
+-- the annotation goes first. An empty field beside one that agrees is none: writing it back would fight its owner.
 local function read_edit(record, annotation, spec_ip)
   local assigned = record.assigned
   local listed, wrong = service.parse_list(annotation)
@@ -184,16 +183,14 @@ end
 
 --- Read a Service.
 -- @tparam table object  as the API has it; anything may be missing or of a wrong type but metadata and its name. It
--- becomes
--- the allocator's: `metadata.labels`, `metadata.annotations` and `spec.ports` are filled in when they are missing
+-- becomes the allocator's: `metadata.labels`, `metadata.annotations` and `spec.ports` are filled in when they are
+-- missing
 -- @tparam table settings  `lb_class_name`, `lb_class_only`
 -- @treturn table|nil  nil when the Service is no LoadBalancer and has no field of ours. Else a record: `key`,
--- `namespace`,
--- `name`, `created`, `version`, `object`, `why_ignored`, `is_load_balancer`, `is_deleting`, `ports`,
--- `is_cluster_policy`, `wanted`
--- (see `moonlb.allocator.family`), `assigned` and `by` (what an allocator wrote), `is_adopted` (kube-vip's did),
--- `has_assigned`, `request` (addresses the user asks for), `request_error`, `is_edited`, `is_cleared`, `holds`
--- {address = level}, `home`: the node that is to announce it, or does
+-- `namespace`, `name`, `created`, `version`, `object`, `why_ignored`, `is_load_balancer`, `is_deleting`, `ports`,
+-- `is_cluster_policy`, `wanted` (see `moonlb.allocator.family`), `assigned` and `by` (what an allocator wrote),
+-- `is_adopted` (kube-vip's did), `has_assigned`, `request` (addresses the user asks for), `request_error`,
+-- `is_edited`, `is_cleared`, `holds` {address = level}, `home`: the node that is to announce it, or does
 function service.read(object, settings)
   fill(object)
   local metadata, spec = object.metadata, object.spec

@@ -1,11 +1,9 @@
 --- Which addresses can be shared, and with whom: Services of one pool whose (protocol, port) sets are disjoint, all
--- with
--- externalTrafficPolicy Cluster (design, section 4). Pure.
+-- with externalTrafficPolicy Cluster (design, section 4). Pure.
 --
--- To find the lowest suitable address at the same cost with ten or ten thousand of them, each pool has the set of
--- its addresses that
--- can be shared at all, and each set of ports that was ever asked about has the set of addresses where one of them
--- is taken.
+-- To find the lowest suitable address at the same cost with ten or ten thousand of them, each pool has the set of its
+-- addresses that can be shared at all, and each set of ports that was ever asked about has the set of addresses where
+-- one of them is taken.
 -- @module moonlb.allocator.sharing
 local address = require("moonlb.core.address")
 local service = require("moonlb.allocator.service")

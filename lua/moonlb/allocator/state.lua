@@ -1,6 +1,5 @@
 --- Everything a decision looks at: configuration, Services, Nodes, who holds what. Fed one object at a time; each
--- costs a few index
--- look-ups. The policy worker keeps a replica by being fed the same. Pure.
+-- costs a few index look-ups. The policy worker keeps a replica by being fed the same. Pure.
 -- @module moonlb.allocator.state
 local address = require("moonlb.core.address")
 local conflict = require("moonlb.announcer.conflict")
@@ -19,8 +18,7 @@ State.__index = State
 
 --- @tparam table options  `settings` (see `service.read`), `now`, `utc` (see `ownership.new`)
 -- @treturn State  fields to read: `configmap`, `config`, `pools`, `ownership`, `sharing`, `services` {key = record},
--- `nodes`
--- {name = object}, `labels`
+-- `nodes` {name = object}, `labels`
 function state.new(options)
   local self = setmetatable({ settings = options.settings, services = {}, reservations = {}, loans = {}, nodes = {},
     counts = {}, homes = {}, total = 0, labels = label_index.new() }, State)

@@ -39,9 +39,8 @@ local function patch_of(record, annotations, labels, spec)
   return { metadata = patch, spec = changed_spec }
 end
 
--- spec.loadBalancerIP: the first address. With --no-spec-ip an empty field stays empty, but one that says otherwise
--- is put right: left
--- alone, it would count as the user's next edit.
+-- spec.loadBalancerIP: the first address. With --no-spec-ip an empty field stays empty, but one that says otherwise is
+-- put right: left alone, it would count as the user's next edit.
 local function spec_ip(record, first, settings)
   local present = map(record.object.spec).loadBalancerIP
   if settings.no_spec_ip and (type(present) ~= "string" or present == "" ) then return nil end

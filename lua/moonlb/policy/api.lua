@@ -1,6 +1,5 @@
 --- The policy API: what a rule sees and may call (design, section 5). The same code serves policies of the binary in
--- the
--- controller and mounted ones in the worker, over that process's `moonlb.allocator.state`.
+-- the controller and mounted ones in the worker, over that process's `moonlb.allocator.state`.
 -- @module moonlb.policy.api
 local address = require("moonlb.core.address")
 local decision = require("moonlb.policy.decision")
@@ -82,9 +81,9 @@ end
 local pool_methods = {}
 
 --- `pool:free{family=, prefer=, n=, share=}`: reserves nothing: asked twice, it says the same. One address as text,
--- several as a list.
--- Without `family` the Service's families say how many. `prefer`: this address, or the one that the hash of any
--- other text picks, if it is free. `share`: one that other Services hold will do, where the pool allows it.
+-- several as a list. Without `family` the Service's families say how many. `prefer`: this address, or the one that the
+-- hash of any other text picks, if it is free. `share`: one that other Services hold will do, where the pool allows
+-- it.
 function pool_methods.free(self, pool, given)
   local found, why, exhausted = pool:free(pool_options(self, given))
   if found then return #found == 1 and found[1] or found end
@@ -166,8 +165,7 @@ function cluster.requested(self)
 end
 
 --- `cluster.usable(address...)`: whether the Service may be given these: true, or nil and why not (not unicast,
--- excluded, held by whom,
--- a family that does not fit).
+-- excluded, held by whom, a family that does not fit).
 function cluster.usable(self, ...)
   local list = flatten("usable", ...)
   for i, item in ipairs(list) do
@@ -181,8 +179,7 @@ function cluster.usable(self, ...)
 end
 
 --- `cluster.count{namespace=, label=}`: how many Services have an address, this one included if it has: of a
--- namespace, with a label,
--- or of all.
+-- namespace, with a label, or of all.
 function cluster.count(self, options)
   if options and options.label then
     local count = 0

@@ -1,6 +1,5 @@
---- What a rule may return to end the matter. Decisions are opaque: made here, told by identity, and never by what
--- they hold. They
--- are good for the call in which they were made, so that a policy cannot hoard them.
+--- What a rule may return to end the matter. Decisions are opaque: made here, told by identity, and never by what they
+-- hold. They are good for the call in which they were made, so that a policy cannot hoard them.
 -- @module moonlb.policy.decision
 local decision = {}
 

@@ -1,8 +1,7 @@
 --- The policy host: asks the policy that is in charge, checks what it decided, and falls back when it fails.
 --
 -- A policy may be wrong, never unsafe. Whatever a back end says is judged here by the controller's own tables: real
--- unicast addresses,
--- of families that fit, not excluded, held by nobody else unless both may share.
+-- unicast addresses, of families that fit, not excluded, held by nobody else unless both may share.
 -- @module moonlb.policy.host
 local address = require("moonlb.core.address")
 local family = require("moonlb.allocator.family")
@@ -25,8 +24,8 @@ local FAILURES, WINDOW, BENCH, MAX_BENCH = 5, 60, 10, 600
 local ATTEMPTS = 3
 
 --- @tparam table options  `now`: seconds of a clock that never jumps; `fallback`: `"default"` (the stock policy
--- decides where one failed)
--- or `"pending"`; `stock`: text of the stock policy, else the binary's; `http`: of `trusted.new`
+-- decides where one failed) or `"pending"`; `stock`: text of the stock policy, else the binary's; `http`: of
+-- `trusted.new`
 -- @treturn Host  in which the stock policy is loaded; `failures`: {name of a policy = how often it failed}
 function host.new(options)
   local self = setmetatable({ now = options.now or os.time, fallback = options.fallback or STOCK, backends = {},

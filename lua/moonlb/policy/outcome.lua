@@ -1,6 +1,5 @@
---- Outcomes that came from another process: taken apart and put together anew, so that only what is expected is
--- left, of the expected
--- type and size. Whether the addresses may be given is judged later, by the host.
+--- Outcomes that came from another process: taken apart and put together anew, so that only what is expected is left,
+-- of the expected type and size. Whether the addresses may be given is judged later, by the host.
 -- @module moonlb.policy.outcome
 local outcome = {}
 

@@ -1,12 +1,9 @@
 --- The back end for policies that are part of the binary: they run in the controller's process.
 --
 -- A back end offers `load(name, text, file)`, `forget(name)` and `decide(name, request, state) -> outcome`, and may
--- offer
--- `place(name, group, nodes, state) -> names` and `feed(operation, ...)` (the worker keeps a replica of the state
--- that
--- way). Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process boundary;
--- `decide`
--- may wait, since it is called in a task.
+-- offer `place(name, group, nodes, state) -> names` and `feed(operation, ...)` (the worker keeps a replica of the
+-- state that way). Requests and outcomes are plain values (see `trusted.decide`), so that they cross a process
+-- boundary; `decide` may wait, since it is called in a task.
 -- @module moonlb.policy.trusted
 local api = require("moonlb.policy.api")
 local decision = require("moonlb.policy.decision")
@@ -201,9 +198,9 @@ end
 -- what is wrong with that
 -- @tparam State state  see `moonlb.allocator.state`
 -- @treturn table  the outcome: `kind` use, share, dhcp, refuse, pass (no rule decided) or error; `addresses`,
--- `hostname`, `reason`; `rule`,
--- `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=, reason=}`; `exhausted`: array of
--- `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of `http.get` went into it
+-- `hostname`, `reason`; `rule`, `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=,
+-- reason=}`; `exhausted`: array of `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of
+-- `http.get` went into it
 function Trusted:decide(name, request, state)
   local policy, answers = self.policies[name], {}
   for _ = 0, MAX_OUTSIDE do
