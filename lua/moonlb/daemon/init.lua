@@ -2,6 +2,7 @@
 -- @module moonlb.daemon
 local announcer = require("moonlb.announcer")
 local async = require("moonlb.async")
+local capabilities = require("moonlb.announcer.capabilities")
 local connection = require("moonlb.daemon.connection")
 local controller = require("moonlb.allocator.controller")
 local events = require("moonlb.kube.events")
@@ -56,16 +57,23 @@ local function share_excluded(self)
   tell()
 end
 
--- A node that lacks a capability now may have it later (a restart with another manifest does not come here).
+-- The announcer; or nil, message, code: what the process or the node lacks.
+local function new_announcer(self)
+  local ok, message, code = capabilities.check_self()
+  if not ok then return nil, message, code end
+  return announcer.new({
+    client = self.connection.client, services = self.announced, node = self.settings.node_name,
+    events = self.events, settings = self.settings,
+  })
+end
+
+-- What is lacking now may be there later: it is looked at again.
 local function start_announcer(self)
   repeat
     local message, code
-    self.announcer, message, code = announcer.new({
-      client = self.connection.client, services = self.announced, node = self.settings.node_name,
-      events = self.events, settings = self.settings,
-    })
+    self.announcer, message, code = new_announcer(self)
     if not self.announcer then
-      log.error("cannot announce", { error = message, code = code, retry_in = ANNOUNCER_RETRY })
+      if message ~= self.announcer_error then log.error("cannot announce", { error = message, code = code }) end
       self.announcer_error = message
       if not async.sleep(ANNOUNCER_RETRY) then return end
     end

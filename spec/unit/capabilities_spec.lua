@@ -1,0 +1,16 @@
+local capabilities = require("moonlb.announcer.capabilities")
+
+describe("capabilities.check", function()
+  it("is content with the two that announcing needs", function()
+    assert.is_true(capabilities.check("Name:\tx\nCapEff:\t0000000000003000\n"))
+  end)
+
+  it("names each that is missing, and what it is for", function()
+    local ok, message, code = capabilities.check("CapEff:\t0000000000001000\n")
+    assert.is_nil(ok)
+    assert.equal("EPERM", code)
+    assert.matches("^the process lacks CAP_NET_RAW %(to hear and send ARP", message)
+    message = select(2, capabilities.check("CapEff:\t0000000000000000\n"))
+    assert.matches("CAP_NET_ADMIN %(.*%) and CAP_NET_RAW %(", message)
+  end)
+end)
