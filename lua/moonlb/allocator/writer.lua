@@ -29,13 +29,6 @@ local function path_of(key)
   return ("/api/v1/namespaces/%s/services/%s"):format(namespace, name)
 end
 
--- Whether the object says what the patch was to make it say.
-local function shows(object, patch)
-  local sent = patch.metadata.annotations and patch.metadata.annotations[fields.ASSIGNED]
-  local annotations = object.metadata.annotations
-  return sent ~= nil and type(annotations) == "table" and annotations[fields.ASSIGNED] == sent
-end
-
 --- What an error says of a write.
 -- @tparam string reason
 -- @tparam number|nil status  of HTTP, if any
@@ -48,6 +41,13 @@ function writer.fate(reason, status)
   return "unknown"
 end
 
+-- Whether the object says what the patch was to make it say.
+local function shows(object, patch)
+  local sent = patch.metadata.annotations and patch.metadata.annotations[fields.ASSIGNED]
+  local annotations = object.metadata.annotations
+  return sent ~= nil and type(annotations) == "table" and annotations[fields.ASSIGNED] == sent
+end
+
 -- The object is not there any more: the watch says so too, perhaps later.
 local function forget(self, key)
   self.doubts[key] = nil
@@ -56,14 +56,24 @@ local function forget(self, key)
   return true
 end
 
--- Take the object as a GET shows it. A reservation that it does not fulfil is over.
+-- Take the object as an answer shows it. A reservation that it does not fulfil is over.
 local function accept(self, key, object)
   self.doubts[key] = nil
   self.services:absorb(object)
   self.engine:release(key)
 end
 
--- Somebody else's write came first: decide anew on what it left.
+-- The object as a GET shows it, when it is another than the one that we meant to change.
+-- @treturn boolean  whether it was our own write that changed it
+local function find_out(self, key, write, object)
+  local is_ours = shows(object, write.patch)
+  if is_ours then self.on_written(key, write.decision, object) end
+  accept(self, key, object)
+  return is_ours
+end
+
+-- Another write came first: decide anew on what it left. It may have been this very one, whose answer got lost: libcurl
+-- sends a request again when a kept connection turns out to be closed.
 local function reread(self, key, write)
   local object, message, reason = self.client:get(path_of(key))
   if not object then
@@ -71,7 +81,7 @@ local function reread(self, key, write)
     self.doubts[key] = write
     return nil, message, reason
   end
-  accept(self, key, object)
+  if find_out(self, key, write, object) then return true end
   return nil, "the Service was changed by somebody else meanwhile", "Conflict"
 end
 
@@ -123,8 +133,7 @@ function Writer:settle(key)
     return nil, message, reason
   end
   if object.metadata.resourceVersion == write.patch.metadata.resourceVersion then return send(self, key, write) end
-  if shows(object, write.patch) then self.on_written(key, write.decision, object) end
-  accept(self, key, object)
+  find_out(self, key, write, object)
   return true
 end
 
