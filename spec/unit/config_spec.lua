@@ -94,6 +94,12 @@ describe("Config:namespace_sources", function()
     assert.same({ "a", "b", "global" }, result:pool_names())
   end)
 
+  it("is the namespace's with a range alone", function()
+    local result = read({ ["range-a"] = "10.0.1.1-10.0.1.2" })
+    assert.equal("a", result:pool_of("a"))
+    assert.equal("range-a", result:namespace_sources("a")[1].key)
+  end)
+
   it("is noted where kube-vip would have gone to cidr-global", function()
     local result = read({ ["range-a"] = "10.0.1.1-10.0.1.2", ["cidr-global"] = "10.9.0.0/24" })
     assert.equal(1, #result.warnings)
