@@ -184,13 +184,15 @@ static void read_options(lua_State *L, struct mlb_pulse_options *ret_options)
 	ret_options->gap_ms = milliseconds(L, "gap", 0.25);
 	ret_options->silence_ms = milliseconds(L, "silence", 2);
 	ret_options->frames_per_second = (unsigned)mlb_opt_integer(L, 1, "frames_per_second", 20000, 1, 10000000);
+	ret_options->priority = (int)mlb_opt_integer(L, 1, "priority", 1, 0, 99);
 	lua_settop(L, 1);
 	if (lua_getfield(L, 1, "on_event") != LUA_TFUNCTION)	/* options on_event */
 		luaL_error(L, "on_event: function expected");
 }
 
-/* moonlb.core.pulse.start{on_event = function(event) end, tick = 0.1, gap = 0.25, silence = 2, frames_per_second = 20000}
- * -> pulse | nil, message, code (EBUSY: there is one already). Times in seconds; what they mean is in core/pulse.h. */
+/* moonlb.core.pulse.start{on_event = function(event) end, tick = 0.1, gap = 0.25, silence = 2, frames_per_second = 20000,
+ * priority = 1} -> pulse | nil, message, code (EBUSY: there is one already). Times in seconds; core/pulse.h says what each
+ * option means. */
 static int pulse_start(lua_State *L)
 {
 	struct mlb_pulse_options options;
@@ -445,7 +447,8 @@ static int pulse_acknowledge(lua_State *L)
 }
 
 /* pulse:stats() -> {requests, answered, unsent, conflicts, events_lost, events_merged, frames, frames_bad, throttled, muted,
- * addresses, interfaces}: counts since start (core/pulse.h), `muted` = "gap", "loop" or false, and the table's size. */
+ * is_realtime, addresses, interfaces}: counts since start (core/pulse.h), `muted` = "gap", "loop" or false, whether `priority`
+ * was granted, and the table's size. */
 static int pulse_stats(lua_State *L)
 {
 	static const char *const names[MLB_PULSE_COUNTERS] = {
@@ -471,7 +474,7 @@ static int pulse_stats(lua_State *L)
 	struct mlb_pulse_stats stats;
 
 	mlb_pulse_read_stats(check_pulse(L), &stats);
-	lua_createtable(L, 0, MLB_PULSE_COUNTERS + 3);
+	lua_createtable(L, 0, MLB_PULSE_COUNTERS + 4);
 	for (int i = 0; i < MLB_PULSE_COUNTERS; i++) {
 		lua_pushinteger(L, (lua_Integer)stats.counts[i]);
 		lua_setfield(L, -2, names[i]);
@@ -481,6 +484,8 @@ static int pulse_stats(lua_State *L)
 	else
 		lua_pushstring(L, stats.mute_reason == MLB_PULSE_GAP ? "gap" : "loop");
 	lua_setfield(L, -2, "muted");
+	lua_pushboolean(L, stats.is_realtime);
+	lua_setfield(L, -2, "is_realtime");
 	lua_pushinteger(L, (lua_Integer)stats.entries);
 	lua_setfield(L, -2, "addresses");
 	lua_pushinteger(L, (lua_Integer)stats.links);

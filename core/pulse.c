@@ -1,6 +1,7 @@
 #include "pulse.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,16 @@ static int open_descriptors(struct mlb_pulse *pulse)
 	return result < 0 ? result : mlb_pulse_watch(pulse, pulse->command_fd, MLB_PULSE_COMMAND, 0);
 }
 
+/* On a busy node an ordinary thread waits milliseconds for its turn after a frame has woken it. What this one may cost
+ * is bounded by frames_per_second, and by the kernel's own limit on real-time threads. */
+static void set_priority(struct mlb_pulse *pulse)
+{
+	struct sched_param parameters = { .sched_priority = pulse->options.priority };
+
+	if (pulse->options.priority > 0)
+		pulse->is_realtime = pthread_setschedparam(pulse->thread, SCHED_RR, &parameters) == 0;
+}
+
 /* Signals are the loop's: the thread is born with all of them blocked. */
 static int start_thread(struct mlb_pulse *pulse)
 {
@@ -143,6 +154,7 @@ static int start_thread(struct mlb_pulse *pulse)
 		return -error;
 	pulse->has_thread = true;
 	pthread_setname_np(pulse->thread, "pulse");
+	set_priority(pulse);
 	return 0;
 }
 
@@ -433,6 +445,7 @@ void mlb_pulse_read_stats(struct mlb_pulse *pulse, struct mlb_pulse_stats *ret_s
 	for (int i = 0; i < MLB_PULSE_COUNTERS; i++)
 		ret_stats->counts[i] = atomic_load_explicit(&pulse->counts[i], memory_order_relaxed);
 	ret_stats->mute_reason = (enum mlb_pulse_mute_reason)(atomic_load(&pulse->mute_state) & 3);
+	ret_stats->is_realtime = pulse->is_realtime;
 	ret_stats->entries = pulse->draft.nentries;
 	ret_stats->links = pulse->draft.nlinks;
 }

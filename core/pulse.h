@@ -52,6 +52,7 @@ struct mlb_pulse_options {
 	unsigned gap_ms;		/* not run for longer: mute */
 	unsigned silence_ms;		/* no mlb_pulse_alive for longer: mute */
 	unsigned frames_per_second;	/* read from one interface at most; the rest is left to the kernel to drop */
+	int priority;			/* of SCHED_RR, sched(7); 0: ordinary scheduling. Needs CAP_SYS_NICE, else ignored */
 	void (*wake)(void *context);	/* called in the thread: an event waits; must not block */
 	void *context;
 };
@@ -81,6 +82,7 @@ enum mlb_pulse_counter {
 struct mlb_pulse_stats {
 	uint64_t counts[MLB_PULSE_COUNTERS];
 	enum mlb_pulse_mute_reason mute_reason;
+	bool is_realtime;	/* `priority` was granted */
 	size_t entries, links;
 };
 

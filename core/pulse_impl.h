@@ -87,7 +87,7 @@ struct mlb_pulse {
 	struct mlb_pulse_options options;	/* constant */
 	int epoll_fd, tick_fd, command_fd;	/* constant */
 	pthread_t thread;
-	bool has_thread;
+	bool has_thread, is_realtime;
 
 	/* Both sides. */
 	_Atomic(struct mlb_pulse_table *) published;	/* the loop's; never NULL while the thread runs */

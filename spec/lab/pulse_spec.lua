@@ -261,6 +261,21 @@ describe("pulse, many addresses", function()
       end))
   end
 
+  it("misses no request while the table is changed and published again and again", test(function(p, _, index, mac)
+    for i = 0, 999 do assert(p:hold(("10.78.%d.%d"):format(i // 256, i % 256), index)) end
+    assert(p:publish())
+    local publications, turn = 0, uv.new_idle()
+    turn:start(function()
+      publications = publications + 1
+      p[publications % 2 == 0 and "drop" or "hold"](p, "10.78.9.9", index)
+      assert(p:publish())
+    end)
+    local output = ask(1000, "10.78.0.0")
+    turn:close()
+    assert.matches("asked=1000 answered=1000 macs=" .. mac, output, 1, true)
+    assert.is_true(publications > 100)
+  end))
+
   it("joins the groups of 3,000 IPv6 addresses over as many sockets as it takes, and leaves them",
     test(function(p, _, index, mac)
       local function groups()

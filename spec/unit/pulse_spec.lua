@@ -40,6 +40,20 @@ describe("pulse.start", function()
     refuses("frames_per_second", 0, "frames_per_second: integer from 1")
   end)
 
+  it("runs the thread in real time where that is allowed, and says whether it was", function()
+    local function policy_of_thread()	-- proc(5), field 41 of stat: 0 is ordinary, 2 is SCHED_RR
+      local pipe = io.popen("cat /proc/$PPID/task/*/stat")
+      local fields = pipe:read("a"):match("%(pulse%) ([^\n]*)")
+      pipe:close()
+      return fields:match("^" .. ("%S+ "):rep(38) .. "(%d+)")
+    end
+    for _, priority in ipairs({ 0, 1 }) do
+      local p <close> = assert(pulse.start({ on_event = ignore, priority = priority }))
+      if priority == 0 then assert.is_false(p:stats().is_realtime) end
+      assert.equal(p:stats().is_realtime and "2" or "0", policy_of_thread())
+    end
+  end)
+
   it("is closed by the collector only when it was closed before: a running thread is pinned", function()
     assert(pulse.start({ on_event = ignore }))
     collectgarbage()
