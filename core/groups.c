@@ -12,12 +12,13 @@
 #include "packet.h"
 
 #define SOCKETS_MOST 1024
+#define NO_SOCKET UINT32_MAX	/* a membership of the packet socket instead */
 
 struct member {
 	uint32_t index;
 	uint32_t low;		/* the last 24 bits of the addresses */
 	uint32_t joins;
-	uint32_t socket;	/* which socket the kernel counts it for */
+	uint32_t socket;	/* which socket the kernel counts it for, or NO_SOCKET */
 };
 
 struct group_socket {
@@ -136,11 +137,37 @@ static int insert(struct mlb_groups *groups, const struct member *member)
 	return 0;
 }
 
+/* Join by IPv6 where there is IPv6, else by the packet socket. */
+static int join(struct mlb_groups *groups, int packet_fd, const struct in6_addr *group, struct member *member)
+{
+	int result = join_somewhere(groups, member->index, group, &member->socket);
+	uint8_t mac[MLB_MAC_SIZE];
+
+	if (result != -EINVAL && result != -EAFNOSUPPORT)
+		return result;
+	member->socket = NO_SOCKET;
+	mlb_ndp_group_mac(group, mac);
+	return mlb_packet_group(packet_fd, member->index, mac, true);
+}
+
+/* Fails when the interface is gone; then there is nothing left to leave. */
+static void leave(struct mlb_groups *groups, int packet_fd, const struct in6_addr *group, const struct member *member)
+{
+	uint8_t mac[MLB_MAC_SIZE];
+
+	if (member->socket == NO_SOCKET) {
+		mlb_ndp_group_mac(group, mac);
+		mlb_packet_group(packet_fd, member->index, mac, false);
+		return;
+	}
+	membership(groups->sockets[member->socket].fd, member->index, group, IPV6_LEAVE_GROUP);
+	groups->sockets[member->socket].is_full = false;
+}
+
 int mlb_groups_join(struct mlb_groups *groups, unsigned index, int packet_fd, const struct in6_addr *address)
 {
 	struct member *known = find(groups, index, low_bits(address));
 	struct member member = { .index = index, .low = low_bits(address), .joins = 1 };
-	uint8_t mac[MLB_MAC_SIZE];
 	struct in6_addr group;
 	int result;
 
@@ -149,40 +176,25 @@ int mlb_groups_join(struct mlb_groups *groups, unsigned index, int packet_fd, co
 		return 0;
 	}
 	mlb_ndp_solicited_node(address, &group);
-	mlb_ndp_group_mac(&group, mac);
-	result = mlb_packet_group(packet_fd, index, mac, true);
+	result = join(groups, packet_fd, &group, &member);
 	if (result < 0)
 		return result;
-	result = join_somewhere(groups, index, &group, &member.socket);
-	if (result < 0)
-		goto undo_packet;
 	result = insert(groups, &member);
 	if (result < 0)
-		goto undo_join;
-	return 0;
-
-undo_join:
-	membership(groups->sockets[member.socket].fd, index, &group, IPV6_LEAVE_GROUP);
-undo_packet:
-	mlb_packet_group(packet_fd, index, mac, false);
+		leave(groups, packet_fd, &group, &member);
 	return result;
 }
 
 void mlb_groups_leave(struct mlb_groups *groups, unsigned index, int packet_fd, const struct in6_addr *address)
 {
 	struct member *member = find(groups, index, low_bits(address));
-	uint8_t mac[MLB_MAC_SIZE];
 	struct in6_addr group;
 	size_t at;
 
 	if (!member || --member->joins > 0)
 		return;
 	mlb_ndp_solicited_node(address, &group);
-	mlb_ndp_group_mac(&group, mac);
-	/* Both fail when the interface is gone; then there is nothing left to leave. */
-	mlb_packet_group(packet_fd, index, mac, false);
-	membership(groups->sockets[member->socket].fd, index, &group, IPV6_LEAVE_GROUP);
-	groups->sockets[member->socket].is_full = false;
+	leave(groups, packet_fd, &group, member);
 	at = (size_t)(member - groups->members);
 	groups->count--;
 	memmove(member, member + 1, (groups->count - at) * sizeof(*member));

@@ -31,19 +31,26 @@ static void close_fd(int fd)
 		close(fd);
 }
 
-static void free_sockets(struct mlb_pulse_sockets *sockets)
+/* A packet socket: close(2) waits for a grace period of the kernel. */
+static void close_elsewhere(const struct mlb_pulse *pulse, int fd)
+{
+	if (fd >= 0)
+		pulse->options.close(pulse->options.context, fd);
+}
+
+static void free_sockets(const struct mlb_pulse *pulse, struct mlb_pulse_sockets *sockets)
 {
 	if (!sockets)
 		return;
-	close_fd(sockets->arp_fd);
-	close_fd(sockets->nd_fd);
-	close_fd(sockets->beat_fd);
+	close_elsewhere(pulse, sockets->arp_fd);
+	close_elsewhere(pulse, sockets->nd_fd);
+	close_elsewhere(pulse, sockets->beat_fd);
 	free(sockets);
 }
 
-static void free_waste(const struct mlb_pulse_waste *waste)
+static void free_waste(const struct mlb_pulse *pulse, const struct mlb_pulse_waste *waste)
 {
-	free_sockets(waste->sockets);
+	free_sockets(pulse, waste->sockets);
 	free(waste->body);
 	mlb_heartbeat_keys_free(waste->keys);
 }
@@ -61,7 +68,7 @@ static void reclaim(struct mlb_pulse *pulse)
 
 		pulse->retired = retired->next;
 		mlb_pulse_table_free(retired->table);
-		free_waste(&retired->waste);
+		free_waste(pulse, &retired->waste);
 		free(retired);
 	}
 }
@@ -208,7 +215,7 @@ void mlb_pulse_stop(struct mlb_pulse *pulse)
 	atomic_store(&pulse->in_use, NULL);
 	reclaim(pulse);
 	for (size_t i = 0; i < pulse->draft.nlinks; i++) {
-		free_sockets(pulse->draft.links[i].sockets);
+		free_sockets(pulse, pulse->draft.links[i].sockets);
 		free(pulse->draft.links[i].body);
 	}
 	mlb_heartbeat_keys_free(pulse->draft.keys);
@@ -241,7 +248,7 @@ static int open_sockets(struct mlb_pulse *pulse, unsigned index, struct mlb_puls
 	if (result == 0)
 		result = mlb_pulse_open_heartbeat(pulse, index, sockets);
 	if (result < 0) {
-		free_sockets(sockets);
+		free_sockets(pulse, sockets);
 		return result;
 	}
 	*ret_sockets = sockets;
@@ -344,7 +351,7 @@ int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[
 
 failed:
 	mlb_pulse_remove_link(&pulse->draft, index);
-	free_sockets(link.sockets);
+	free_sockets(pulse, link.sockets);
 	retire_body(pulse, link.body);
 	return result;
 }

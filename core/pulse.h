@@ -54,6 +54,7 @@ struct mlb_pulse_options {
 	unsigned frames_per_second;	/* read from one interface at most; the rest is left to the kernel to drop */
 	int priority;			/* of SCHED_RR, sched(7); 0: ordinary scheduling. Needs CAP_SYS_NICE, else ignored */
 	void (*wake)(void *context);	/* called in the thread: an event waits; must not block */
+	void (*close)(void *context, int fd);	/* close(2) elsewhere: on a packet socket it waits for the kernel */
 	void *context;
 };
 

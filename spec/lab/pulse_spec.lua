@@ -128,6 +128,20 @@ describe("pulse and neighbour discovery", function()
     assert.is_nil(pulsing.must(nil, "ip", "maddress", "show", "dev", "eth0"):find("ff02::1:ff00:100", 1, true))
   end))
 
+  it("answers on an interface that has no IPv6 of its own", test(function(p, _, index, mac)
+    local vip = "fd77::300"
+    pulsing.must(nil, "ip", "link", "set", "eth0", "mtu", "1000")	-- below IPv6's least, so the kernel takes it off
+    hold(p, index, vip)
+    assert.is_truthy(pulsing.must(nil, "ip", "maddress", "show", "dev", "eth0"):find("33:33:ff:00:03:00", 1, true))
+    pulsing.must("switch", "ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "0")	-- no IPv6, no MLD
+    assert.same({ mac }, (pulsing.who_has(vip)))
+    assert(p:drop(vip, index))
+    assert.is_nil(pulsing.must(nil, "ip", "maddress", "show", "dev", "eth0"):find("33:33:ff:00:03:00", 1, true))
+    pulsing.must("switch", "ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "1")
+    pulsing.must(nil, "ip", "link", "set", "eth0", "mtu", "1500")
+    pulsing.must(nil, "ip", "address", "replace", "fd77::2/64", "dev", "eth0", "nodad")
+  end))
+
   it("makes duplicate address detection of a kernel fail (RFC 4862 section 5.4.4)", test(function(p, _, index)
     hold(p, index, V6)
     pulsing.must("stranger", "ip", "address", "add", V6 .. "/64", "dev", "eth0")
