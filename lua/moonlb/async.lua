@@ -92,16 +92,30 @@ end
 local Timer = { __name = "moonlb.async.timer" }
 Timer.__index = Timer
 
+-- In the next turn of the loop. Not by a timer of 0 ms: libuv 1.44 runs one that a timer starts within the same pass,
+-- and a chain of them would keep the loop from ever looking at its sockets.
+local function next_turn(fn)
+  local handle = uv.new_idle()
+  handle:start(fn)
+  return handle
+end
+
 --- Call a function later, once.
--- @tparam number seconds
+-- @tparam number seconds  0: in the next turn of the loop
 -- @tparam function fn
 -- @treturn Timer  with `stop()`, idempotent
 function async.timer(seconds, fn)
-  local timer = setmetatable({ handle = uv.new_timer() }, Timer)
-  timer.handle:start(math.max(0, math.ceil(seconds * 1000)), 0, function()
+  local timer = setmetatable({}, Timer)
+  local function fire()
     timer:stop()
     fn()
-  end)
+  end
+  if seconds <= 0 then
+    timer.handle = next_turn(fire)
+  else
+    timer.handle = uv.new_timer()
+    timer.handle:start(math.ceil(seconds * 1000), 0, fire)
+  end
   return timer
 end
 

@@ -88,3 +88,26 @@ describe("async.signal", function()
     assert.equal("ETIMEDOUT", select(3, async.signal():wait(0.001)))
   end))
 end)
+
+describe("async.sleep", function()
+  it("of 0 s lets the loop look at its sockets and timers in between", loop.test(function()
+    local is_over, turns = false, 0
+    async.timer(0.02, function() is_over = true end)
+    local pipe = uv.new_pipe(false)
+    local client = uv.new_pipe(false)
+    local heard
+    local ends = uv.socketpair("stream", 0, { nonblock = true }, { nonblock = true })
+    pipe:open(ends[1])
+    client:open(ends[2])
+    pipe:read_start(function(_, chunk) heard = chunk end)
+    async.timer(0, function() client:write("x") end)
+    while not is_over and turns < 1000000 do
+      turns = turns + 1
+      async.sleep(0)
+    end
+    pipe:close()
+    client:close()
+    assert.is_true(is_over)
+    assert.equal("x", heard)
+  end))
+end)
