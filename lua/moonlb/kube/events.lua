@@ -15,11 +15,14 @@ Recorder.__index = Recorder
 local BURST = 25 -- Events on one object at once (client-go's event correlator)
 local REFILL = 300 -- seconds until one more is allowed
 local AGGREGATE = 600 -- seconds within which equal Events are counted, not created
-local QUEUE = 1000 -- Events that wait to be written
+-- Events that wait to be written. A Warning is the reason on a Service that waits: it goes last.
+local QUEUE = { Normal = 1000, Warning = 20000 }
+local TRIES, FIRST_PAUSE = 6, 1 -- of a write that met no answer; seconds, doubling
 local REMEMBERED = 1024 -- Events, and objects, remembered for aggregation
 
---- @tparam table options  `client` (of low priority), `component` ("moonlb"), `host` (node name), `now`, `walltime`
--- @treturn Recorder  `dropped`: how many were lost to the bounds
+--- A recorder that has said nothing yet.
+-- @tparam table options  `client` (of low priority), `component` ("moonlb"), `host` (node name), `now`, `walltime`
+-- @treturn Recorder  `dropped`: how many were lost to the bounds, or to a server that would not take them
 function events.new(options)
   return setmetatable({
     client = options.client, component = options.component or "moonlb", host = options.host,
@@ -63,31 +66,51 @@ local function create(self, entry)
   local stamp = math.floor(self.walltime() * 1e6)
   local name = ("%s.%x%04x"):format(involved.name:sub(1, 200), stamp, self.sequence & 0xffff)
   local time = time_text(entry.time)
-  local object, message, reason = self.client:create(collection(namespace), {
+  local object, message, reason, status = self.client:create(collection(namespace), {
     apiVersion = "v1", kind = "Event", metadata = { name = name, namespace = namespace },
     involvedObject = involved, type = entry.type, reason = entry.reason, message = entry.message, count = entry.count,
     firstTimestamp = time, lastTimestamp = time, source = { component = self.component, host = self.host },
     reportingComponent = self.component, reportingInstance = self.host,
   })
-  if not object then return nil, message, reason end
+  -- AlreadyExists: libcurl sent it twice, over a connection that had been closed.
+  if not object and reason ~= "AlreadyExists" then return nil, message, reason, status end
   entry.path = collection(namespace) .. "/" .. name
   return true
 end
 
+local function count_up(self, entry)
+  local object, message, reason, status = self.client:merge_patch(entry.path, { count = entry.count,
+    lastTimestamp = time_text(entry.time) })
+  if object then return true end
+  if reason ~= "NotFound" then return nil, message, reason, status end
+  entry.path = nil -- the API forgets Events after an hour
+  return create(self, entry)
+end
+
+-- No answer, or one of a server in trouble: it may be better in a moment.
+local function is_passing(status)
+  return not status or status == 429 or status >= 500
+end
+
 local function write(self, entry)
   entry.is_queued = false
-  if entry.path then
-    local ok, _, reason = self.client:merge_patch(entry.path, { count = entry.count,
-      lastTimestamp = time_text(entry.time) })
-    if ok or reason ~= "NotFound" then return end
-    entry.path = nil -- the API forgets Events after an hour
+  local pause = FIRST_PAUSE
+  for try = 1, TRIES do
+    local act = entry.path and count_up or create
+    local ok, message, reason, status = act(self, entry)
+    if ok then
+      self.error = nil
+      return
+    end
+    if message ~= self.error then
+      log.warn("an Event was not written", { object = entry.involved.name, event = entry.reason, error = message,
+        reason = reason })
+    end
+    self.error = message
+    if try == TRIES or not is_passing(status) or self.is_stopping or not async.sleep(pause) then break end
+    pause = 2 * pause
   end
-  local ok, message, reason = create(self, entry)
-  if not ok and message ~= self.error then
-    log.warn("an Event was not written", { object = entry.involved.name, event = entry.reason, error = message,
-      reason = reason })
-  end
-  self.error = not ok and message or nil
+  self.dropped = self.dropped + 1
 end
 
 local function run(self)
@@ -102,7 +125,7 @@ end
 
 local function enqueue(self, entry)
   if entry.is_queued then return end
-  if self.last - self.first + 1 >= QUEUE then
+  if self.last - self.first + 1 >= QUEUE[entry.type] then
     self.dropped = self.dropped + 1
     return
   end
@@ -154,6 +177,7 @@ end
 --- Write what waits, for some seconds at the most, and stop. In a task.
 -- @tparam number seconds
 function Recorder:stop(seconds)
+  self.is_stopping = true
   local deadline = self.now() + (seconds or 1)
   while self.is_running and self.now() < deadline do async.sleep(0.01) end
   self.is_stopped = true
