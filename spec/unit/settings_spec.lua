@@ -35,6 +35,17 @@ describe("settings.resolve", function()
     assert.equal("pools", values.configmap)
   end)
 
+  it("takes the Lease's times when they fit together", function()
+    local values = settings.resolve({}, { vip_leaseduration = "5", vip_renewdeadline = "3", vip_retryperiod = "1" })
+    assert.same({ 5, 3, 1 }, { values.lease_duration, values.lease_renew_deadline, values.lease_retry })
+    local warnings
+    values, warnings = settings.resolve({}, { vip_leaseduration = "5" })
+    assert.same({ 15, 10, 2 }, { values.lease_duration, values.lease_renew_deadline, values.lease_retry })
+    assert.matches("the duration must be longer than the deadline.*using 15, 10 and 2", warnings[1])
+    local _, message = settings.resolve({ lease_retry = "9" }, {})
+    assert.matches("1.2 times the retry", message)
+  end)
+
   it("names the flag, the value and what would be right", function()
     local values, message = settings.resolve({ probe = "slow" }, {})
     assert.is_nil(values)

@@ -190,12 +190,24 @@ local function choose_halves(values)
   end
 end
 
--- What was renewed must run out at its holder before it does at those who wait (client-go has the same rule).
-local function check_lease(values)
+local LEASE = { "lease_duration", "lease_renew_deadline", "lease_retry" }
+
+-- What was renewed must run out at its holder before it does at those who wait (client-go has the same rule). Flags that
+-- break it are refused; the environment of another program's manifest is left out with a warning.
+local function check_lease(values, arguments, warnings)
   local duration, deadline, retry = values.lease_duration, values.lease_renew_deadline, values.lease_retry
   if duration > deadline and deadline > 1.2 * retry then return true end
-  return nil, ("--lease-duration %d, --lease-renew-deadline %d, --lease-retry %d: the duration must be longer than the "
-    .. "deadline, and that longer than 1.2 times the retry"):format(duration, deadline, retry)
+  local problem = ("lease duration %g, renew deadline %g, retry %g: the duration must be longer than the deadline, and "
+    .. "that longer than 1.2 times the retry"):format(duration, deadline, retry)
+  for _, key in ipairs(LEASE) do
+    if arguments[key] then return nil, problem end
+  end
+  for _, it in ipairs(settings.list) do
+    if it.group == "Leading" then values[it.key] = it.default end
+  end
+  warnings[#warnings + 1] = problem .. ("; using %g, %g and %g"):format(values.lease_duration,
+    values.lease_renew_deadline, values.lease_retry)
+  return true
 end
 
 --- The settings in force.
@@ -223,7 +235,7 @@ function settings.resolve(arguments, environment)
       warnings[#warnings + 1] = ("%s=%s is kube-vip's and has no effect in moonlb"):format(name, text)
     end
   end
-  local ok, problem = check_lease(values)
+  local ok, problem = check_lease(values, arguments, warnings)
   if not ok then return nil, problem end
   choose_halves(values)
   if not values.allocate and not values.announce then

@@ -27,23 +27,33 @@ function connection.new(settings, environment)
   return setmetatable({ options = options, source = options.source, server = options.server }, Connection)
 end
 
--- Ask the `exec` plugin again before its token ends.
-local function refresh(self, credential)
-  if not credential.expires then return end
-  local pause = math.max(1, credential.expires - runtime.walltime() - EXEC_MARGIN)
-  self.timer = async.timer(pause, function()
-    async.run(function()
-      local renewed, message = exec_credential.fetch(self.options.exec)
-      if self.is_closed then return end
-      if renewed and renewed.token then
-        self.core:set_token(renewed.token)
-      else
-        log.warn("credential plugin", { error = message or "it printed no token" })
-        renewed = { expires = runtime.walltime() + EXEC_RETRY + EXEC_MARGIN }
-      end
-      refresh(self, renewed)
-    end)
+local refresh
+
+-- Ask the plugin; its token replaces ours. One question at a time, and not again at once after a failure.
+local function fetch_again(self)
+  if self.is_fetching or self.is_closed then return end
+  self.is_fetching = true
+  async.run(function()
+    local renewed, message = exec_credential.fetch(self.options.exec)
+    if self.is_closed then return end
+    if renewed and renewed.token then
+      self.core:set_token(renewed.token)
+    else
+      log.warn("credential plugin", { error = message or "it printed no token" })
+      renewed = { expires = runtime.walltime() + EXEC_RETRY + EXEC_MARGIN }
+    end
+    refresh(self, renewed)
+    async.sleep(EXEC_RETRY)
+    self.is_fetching = false
   end)
+end
+
+-- Ask the `exec` plugin again before its token ends.
+function refresh(self, credential)
+  if not credential.expires or self.is_closed then return end
+  if self.timer then self.timer:stop() end
+  local pause = math.max(EXEC_RETRY, credential.expires - runtime.walltime() - EXEC_MARGIN)
+  self.timer = async.timer(pause + 1, function() fetch_again(self) end)
 end
 
 --- Open it. In a task, since an `exec` plugin may have to be asked.
@@ -65,10 +75,14 @@ function Connection:open()
   self.core, message, code = core_kube.client(options)
   if not self.core then return nil, message, code end
   if credential then refresh(self, credential) end
-  self.client = client.new(self.core)
+  -- A plugin that names no end of its token is asked again when the server refuses it.
+  local function on_unauthorized()
+    if credential then fetch_again(self) end
+  end
+  self.client = client.new(self.core, { on_unauthorized = on_unauthorized })
   self.low_priority = client.new(self.core, { priority = "low" })
   -- A renewal that comes late is worth nothing: it is tried anew, not repeated as it was.
-  self.impatient = client.new(self.core, { timeout = IMPATIENT, tries = 1 })
+  self.impatient = client.new(self.core, { timeout = IMPATIENT, tries = 1, on_unauthorized = on_unauthorized })
   return true
 end
 

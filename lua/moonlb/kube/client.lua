@@ -31,12 +31,12 @@ local LONGEST_PAUSE = 30
 
 --- @param core  a client of moonlb.core.kube
 -- @tparam[opt] table options  `priority` "normal" or "low", `timeout` seconds for each request, `tries` (5) of a
---   request that the server asks us to repeat later
+--   request that the server asks us to repeat later, `on_unauthorized()` called at each answer 401
 -- @treturn Client
 function client.new(core, options)
   options = options or {}
   return setmetatable({ core = core, priority = options.priority, timeout = options.timeout,
-    tries = options.tries or TRIES }, Client)
+    tries = options.tries or TRIES, on_unauthorized = options.on_unauthorized or function() end }, Client)
 end
 
 --- Percent-encode a query value (RFC 3986 section 2.1).
@@ -97,6 +97,7 @@ function Client:request(method, path, body, content_type, keep_managed)
       timeout = self.timeout, priority = self.priority, keep_managed = keep_managed,
     })
     if not response then return nil, message, code end
+    if response.status == 401 then self.on_unauthorized() end
     local pause = pause_of(response)
     if not pause or try == self.tries then return client.interpret(response) end
     local ok

@@ -81,9 +81,26 @@ local function pem(data, where)
   return text
 end
 
+-- The text of a field; a number (a token of digits without quotes) is refused, as kubectl does.
+local function text_field(map, field, where)
+  local value = map[field]
+  if value == nil or type(value) == "string" then return value end
+  return nil, ("%s.%s: text expected; quote it"):format(where, field)
+end
+
+-- Copy text fields under our names: `wanted` maps ours to the kubeconfig's.
+local function copy_fields(options, map, wanted, where)
+  for ours, theirs in pairs(wanted) do
+    local value, message = text_field(map, theirs, where)
+    if message then return nil, message end
+    options[ours] = value
+  end
+  return true
+end
+
 local function add_cluster(options, entry, name)
   local cluster = entry.value
-  local message
+  local ok, message
   if type(cluster.server) ~= "string" or not cluster.server:find("^https?://") then
     return nil, ("kubeconfig %s: clusters[%s].cluster.server: an http(s) URL expected"):format(entry.path, name)
   end
@@ -91,22 +108,24 @@ local function add_cluster(options, entry, name)
     return nil, ("kubeconfig %s: clusters[%s]: insecure-skip-tls-verify is not supported; give the "
       .. "certificate-authority of the server"):format(entry.path, name)
   end
-  options.server, options.server_name = cluster.server, cluster["tls-server-name"]
-  options.proxy = cluster["proxy-url"]
-  options.ca_file = resolve(cluster["certificate-authority"], entry.path)
-  options.ca_data, message = pem(cluster["certificate-authority-data"],
-    ("kubeconfig %s: clusters[%s].certificate-authority-data"):format(entry.path, name))
+  local where = ("kubeconfig %s: clusters[%s].cluster"):format(entry.path, name)
+  ok, message = copy_fields(options, cluster, { server = "server", server_name = "tls-server-name",
+    proxy = "proxy-url", ca_file = "certificate-authority" }, where)
+  if not ok then return nil, message end
+  options.ca_file = resolve(options.ca_file, entry.path)
+  options.ca_data, message = pem(cluster["certificate-authority-data"], where .. ".certificate-authority-data")
   return not message, message
 end
 
 local function add_user(options, entry, name)
   local user = entry.value
-  local where = ("kubeconfig %s: users[%s]"):format(entry.path, name)
-  local message
-  options.token = user.token
-  options.token_file = resolve(user.tokenFile, entry.path)
-  options.cert_file = resolve(user["client-certificate"], entry.path)
-  options.key_file = resolve(user["client-key"], entry.path)
+  local where = ("kubeconfig %s: users[%s].user"):format(entry.path, name)
+  local ok, message = copy_fields(options, user, { token = "token", token_file = "tokenFile",
+    cert_file = "client-certificate", key_file = "client-key" }, where)
+  if not ok then return nil, message end
+  for _, field in ipairs({ "token_file", "cert_file", "key_file" }) do
+    options[field] = resolve(options[field], entry.path)
+  end
   options.cert_data, message = pem(user["client-certificate-data"], where .. ".client-certificate-data")
   if message then return nil, message end
   options.key_data, message = pem(user["client-key-data"], where .. ".client-key-data")

@@ -13,6 +13,7 @@ local VERSIONS = {
 }
 
 local TIMEOUT = 60 -- seconds for the program: it may ask somebody
+local PIPE_WAIT = 1 -- seconds after its end for its last words
 local LARGEST = 1 << 20 -- bytes it may print
 
 --- Check the `exec` field of a user.
@@ -29,8 +30,11 @@ function exec_credential.parse(exec, where, resolve, file)
   end
   local arguments, environment = {}, {}
   for i, argument in ipairs(type(exec.args) == "table" and exec.args or {}) do arguments[i] = tostring(argument) end
-  for _, entry in ipairs(type(exec.env) == "table" and exec.env or {}) do
-    environment[#environment + 1] = ("%s=%s"):format(entry.name, entry.value)
+  for i, entry in ipairs(type(exec.env) == "table" and exec.env or {}) do
+    if type(entry) ~= "table" or type(entry.name) ~= "string" then
+      return nil, ("%s.env[%d]: a name and a value expected"):format(where, i)
+    end
+    environment[#environment + 1] = ("%s=%s"):format(entry.name, tostring(entry.value or ""))
   end
   local has_slash = exec.command:find("/", 1, true)
   return {
@@ -50,9 +54,10 @@ local function environment_for(plugin)
   return list
 end
 
--- Run the program; returns what it printed, or nil, message.
-local function run(plugin)
-  local output, size = {}, 0
+-- Run the program; returns what it printed, or nil, message. What it started and left behind may keep the pipe open:
+-- after its end the pipe's is waited for a moment only.
+local function run(plugin, timeout)
+  local output, size, exit_code = {}, 0, nil
   local pipe = uv.new_pipe(false)
   local code, problem = async.await(function(resume)
     local handle, timer
@@ -63,19 +68,31 @@ local function run(plugin)
     end
     local spawn_error
     handle, spawn_error = uv.spawn(plugin.command, { args = plugin.arguments, env = environment_for(plugin),
-      stdio = { nil, pipe, 2 } }, function(status)
+      stdio = { nil, pipe, 2 } }, function(status, signal)
       handle:close()
-      async.timer(0.01, function() finish(status) end) -- its last words may still be in the pipe
+      exit_code = signal > 0 and 128 + signal or status
+      if timer then timer:stop() end
+      if pipe:is_closing() then return resume(exit_code) end -- its end was read before; or it was given up
+      timer = async.timer(PIPE_WAIT, function() finish(exit_code) end)
     end)
     if not handle then return finish(nil, spawn_error) end
-    timer = async.timer(TIMEOUT, function()
-      handle:kill("sigkill")
-      finish(nil, ("no answer within %d s"):format(TIMEOUT))
-    end)
+    local function give_up(why)
+      if not exit_code then handle:kill("sigkill") end
+      finish(nil, why)
+    end
+    timer = async.timer(timeout, function() give_up(("no answer within %g s"):format(timeout)) end)
     pipe:read_start(function(_, chunk)
       size = size + #(chunk or "")
-      if chunk and size <= LARGEST then output[#output + 1] = chunk end
+      if size > LARGEST then return give_up(("it printed more than %d bytes"):format(LARGEST)) end
+      if chunk then
+        output[#output + 1] = chunk
+      elseif exit_code then
+        finish(exit_code)
+      else
+        pipe:close()
+      end
     end)
+    return function() give_up("cancelled") end
   end)
   if not code then return nil, tostring(problem) end
   if code ~= 0 then return nil, ("exit code %d"):format(code) end
@@ -95,16 +112,17 @@ end
 
 --- Ask the plugin. In a task.
 -- @tparam table plugin  what `parse` returned
+-- @tparam[opt=60] number timeout  seconds
 -- @treturn table  `{token, cert_data, key_data, expires}` (`expires`: seconds since 1970 or nil); or nil, message, code
-function exec_credential.fetch(plugin)
-  local text, message = run(plugin)
+function exec_credential.fetch(plugin, timeout)
+  local text, message = run(plugin, timeout or TIMEOUT)
   if not text then
     local hint = plugin.install_hint and "; " .. plugin.install_hint or ""
     return nil, ("%s: %s: %s%s"):format(plugin.where, plugin.command, message, hint), "EACCES"
   end
   local credential = cjson.decode(text)
   local status = type(credential) == "table" and type(credential.status) == "table" and credential.status
-  if not status or (not status.token and not status.clientCertificateData) then
+  if not status or (type(status.token) ~= "string" and type(status.clientCertificateData) ~= "string") then
     return nil, ("%s: %s printed no ExecCredential with a token or a certificate"):format(plugin.where,
       plugin.command), "EBADMSG"
   end
