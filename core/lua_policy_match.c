@@ -58,6 +58,8 @@ static void push_capture(lua_State *L, const struct mlb_pattern *match, int inde
 {
 	const struct mlb_pattern_capture *capture = &match->captures[index];
 
+	if (capture->length == MLB_CAPTURE_OPEN)
+		luaL_error(L, "unfinished capture");
 	if (capture->length == MLB_CAPTURE_POSITION)
 		lua_pushinteger(L, (lua_Integer)capture->start + 1);
 	else

@@ -42,6 +42,7 @@ static bool in_class(unsigned char c, char class)
 	case 'u': is = isupper(c); break;
 	case 'w': is = isalnum(c); break;
 	case 'x': is = isxdigit(c); break;
+	case 'z': is = c == 0; break;	/* out of the manual since 5.2, still in Lua */
 	default: return c == (unsigned char)class;
 	}
 	return isupper((unsigned char)class) ? !is : is;
@@ -99,7 +100,7 @@ static bool in_set(const struct run *run, unsigned char c, size_t first, size_t 
 		p++;
 	}
 	while (p < last) {
-		if (pattern[p] == '%' && p + 1 < last) {
+		if (pattern[p] == '%') {	/* after a range it may stand last; Lua then takes the ']' for its class */
 			if (in_class(c, pattern[p + 1]))
 				return wanted;
 			p += 2;
@@ -376,12 +377,7 @@ static int match(struct run *run, size_t s, size_t p, size_t *ret_end)
 int mlb_pattern_match(struct mlb_pattern *pattern, size_t at, size_t *ret_end)
 {
 	struct run run = { .of = pattern };
-	int result;
 
 	pattern->captured = 0;
-	result = match(&run, at, 0, ret_end);
-	for (int i = 0; result > 0 && i < pattern->captured; i++)
-		if (pattern->captures[i].length == MLB_CAPTURE_OPEN)
-			return malformed(&run, "unfinished capture");
-	return result;
+	return match(&run, at, 0, ret_end);
 }

@@ -11,7 +11,7 @@
 struct mlb_pattern_capture {
 	size_t start;
 	size_t length;			/* or one of: */
-#define MLB_CAPTURE_OPEN SIZE_MAX	/* "(" seen, ")" not yet */
+#define MLB_CAPTURE_OPEN SIZE_MAX	/* "(" without ")": an error for whoever wants its text */
 #define MLB_CAPTURE_POSITION (SIZE_MAX - 1)	/* "()" */
 };
 

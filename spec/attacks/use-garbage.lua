@@ -1,5 +1,5 @@
 -- Tries to give what is no address.
--- worker: use banana rejected not an address.*
+-- worker: use banana rejected .*not an address.*
 local function attack(service, cluster)
   return use("banana")
 end

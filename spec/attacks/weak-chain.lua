@@ -1,5 +1,5 @@
 -- Tries quadratic work for the collector, by a chain of weak tables.
--- worker: .*
+-- worker: use 10%.0%.0%.1
 local function attack(service, cluster)
   local weak = setmetatable({}, { __mode = "k" })
   local key = {}

@@ -75,7 +75,8 @@ local function describe(outcome)
     local cause, line = outcome.code or outcome.cause, outcome.line or "-"
     what = ("error %s %s:%s %s"):format(cause, outcome.file, line, outcome.reason)
   end
-  return outcome.log and what .. " log " .. table.concat(outcome.log, "|") or what
+  if outcome.log then what = what .. " log " .. table.concat(outcome.log, "|") end
+  return (what:gsub("\n", "\\n"))
 end
 
 local function answer_at_once(_, callback)

@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <uv.h>
 
+#include "policy_liar.h"
 #include "policy_worker.h"
 #include "runtime.h"
 
@@ -45,8 +46,10 @@ int main(int argc, char **argv)
 	const char *root = getenv("MOONLB_ROOT");
 	int code;
 
-	if (mlb_policy_worker_wanted(argc, argv))
+	if (mlb_policy_worker_wanted(argc, argv)) {
+		policy_liar(argc, argv);
 		mlb_policy_worker_main(argc, argv);
+	}
 	argv = uv_setup_args(argc, argv);
 	L = mlb_runtime_open(loop);
 	if (luaL_loadbufferx(L, prelude, sizeof(prelude) - 1, "=prelude", "t") != LUA_OK)
