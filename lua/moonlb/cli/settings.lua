@@ -192,7 +192,7 @@ end
 
 local LEASE = { "lease_duration", "lease_renew_deadline", "lease_retry" }
 
--- What was renewed must run out at its holder before it does at those who wait (client-go has the same rule). Flags that
+-- What was renewed must run out at its holder before it does at those who wait, as in client-go. Flags that
 -- break it are refused; the environment of another program's manifest is left out with a warning.
 local function check_lease(values, arguments, warnings)
   local duration, deadline, retry = values.lease_duration, values.lease_renew_deadline, values.lease_retry

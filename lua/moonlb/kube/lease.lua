@@ -162,9 +162,9 @@ local function run(self)
     self.error = ok == nil and message or nil
     if ok == false then self.renewed_at = nil end
     set_leading(self, self:leading())
-    if ok == false and self.store.synced then
+    if ok == false and self.store:wait_synced(self.retry) then
       wait_for_turn(self)
-    else -- client-go's jitter for those who wait: up to 1.2 times the period
+    elseif ok ~= false then -- client-go's jitter for those who do not lead: up to 1.2 times the period
       async.sleep(self.was_leading and self.retry or self.retry * (1 + 0.2 * self.random()))
     end
   end
