@@ -6,6 +6,7 @@
 -- get an
 -- address as if nothing had been (`-- next: PATTERN` where something else is right).
 -- @module spec.support.attacks
+local http = require("moonlb.policy.http")
 local policy_host = require("moonlb.policy.host")
 local state = require("moonlb.allocator.state")
 local uv = require("luv")
@@ -90,7 +91,7 @@ end
 function attacks.run(name, start)
   local all = attacks.state()
   local backend = worker.new({ settings = SETTINGS, now = clock, utc = clock, start = start, limits = LIMITS,
-    http = { allowed = { "ipam.example" }, get = answer_at_once } })
+    http = http.new({ allowed = { "ipam.example" }, get = answer_at_once }) })
   local host = policy_host.new({ now = clock, fallback = "pending" })
   local loaded, message = host:load("attack", (attacks.read(name)), name, backend)
   if not loaded then

@@ -3,11 +3,11 @@ local async = require("moonlb.async")
 local attacks = require("spec.support.attacks")
 local core = require("moonlb.core.policy_worker")
 local loop = require("spec.support.loop")
+local policy_http = require("moonlb.policy.http")
 local runtime = require("moonlb.core.runtime")
 local trusted = require("moonlb.policy.trusted")
 local uv = require("luv")
 local worker = require("moonlb.policy.worker")
-local worker_http = require("moonlb.policy.worker_http")
 
 local STOCK = "return { api = 1, rules = { rule.static, rule.dhcp, rule.namespace_pool, rule.global_pool } }"
 
@@ -110,6 +110,7 @@ describe("decide", function()
     assert.same({ "10.0.0.1" }, outcome.addresses)
     assert.equal("global_pool", outcome.rule)
     assert.equal("policies/default.lua", outcome.file)
+    assert.is_nil(outcome.line)
     assert.same({ rule = "rule-1", result = "pass", reason = "no team" }, outcome.trace[1])
     assert.same({ rule = "global_pool", result = "use" }, outcome.trace[4])
     assert.same({ "hello" }, outcome.log)
@@ -333,6 +334,38 @@ return refuse(tostring(seen))]]), function(own, all)
   end, { limits = { soft_ms = 5000, hard_ms = 10000 } }))
 end)
 
+describe("place", function()
+  local NODES = { { name = "a", labels = { zone = "1" } }, { name = "b", labels = {} },
+    { name = "c", labels = { zone = "1" } }, { name = "d", labels = {} } }
+  local GROUP = { addresses = { "10.0.0.1" },
+    services = { { namespace = "n", name = "a", labels = {}, annotations = {} } } }
+
+  local function placing(body)
+    return ("return { api = 1, rules = { rule.static }, place = function(group, nodes, cluster)\n%s\nend }")
+      :format(body)
+  end
+
+  local function gives(what, body, names, message)
+    it(what, with(placing(body), function(own, all)
+      local got, why = own:place("p", GROUP, NODES, all)
+      assert.same(names, got)
+      if message then assert.matches(message, why) end
+      assert.equal("pass", own:decide("p", { key = "n/a" }, all).kind)
+    end, { limits = { soft_ms = 5000, hard_ms = 10000 } }))
+  end
+
+  gives("ranks nodes, three at most", [[
+table.sort(nodes, function(x, y) return (x.labels.zone or "9") .. x.name < (y.labels.zone or "9") .. y.name end)
+return nodes]], { "a", "c", "b" })
+  gives("takes names as well, and each once, of nodes that there are", "return { 'd', 'x', 'd', 'b' }", { "d", "b" })
+  gives("is not led astray by changes of what it gets", "nodes[1].name = 'evil' return nodes", { "b", "c", "d" })
+  gives("sees the cluster", "return { nodes[cluster.count{} + 1].name }", { "b" })
+  gives("fails with file and line when it raises", "error('no')", nil, "^p%.lua:2: no$")
+  gives("fails when it returns no list", "return 5", nil, "^p%.lua:1: place returned a number")
+  gives("fails when an entry is no node", "return { 5 }", nil, "^p%.lua:1: place: entry 1 is no node$")
+  gives("fails when it does not end", "while true do end", nil, "^p%.lua:2: took more than 4000000 steps$")
+end)
+
 -- A worker whose answers are written here: `say(kind, value)` gives the answer to each message.
 local function scripted(say)
   return function(options)
@@ -440,13 +473,14 @@ if not answer then return refuse(why) end
 return use(answer.json and answer.json.address or answer.body)]])
 
   local function served(get)
-    return { http = { allowed = { "ipam.example" }, get = get } }
+    return { http = policy_http.new({ allowed = { "ipam.example" }, get = get }) }
   end
 
   it("gives the policy status, body and what JSON is in it", function()
     local asked
     with(ASK, function(own, all)
       assert.same({ "10.0.0.7" }, own:decide("p", { key = "n/a" }, all).addresses)
+      assert.is_true(own:decide("p", { key = "n/a" }, all).is_from_outside)
       assert.equal("http://ipam.example/next?name=a", asked.url)
       assert.equal(0.2, asked.timeout)
     end, served(function(request, callback)
@@ -502,13 +536,13 @@ return use(answer.json and answer.json.address or answer.body)]])
     local allowed = { "ipam.example", "10.0.0.5:8080", "[fd00::5]" }
     for _, url in ipairs({ "http://ipam.example", "https://IPAM.example/x", "http://ipam.example:81/",
       "http://10.0.0.5:8080/a?b", "http://[fd00::5]:80/" }) do
-      assert.is_true(worker_http.is_allowed(url, allowed), url)
+      assert.is_true(policy_http.is_allowed(url, allowed), url)
     end
     for _, url in ipairs({ "http://evil.example/", "http://ipam.example.evil/", "http://ipam.example@evil/",
       "http://10.0.0.5/", "http://x@ipam.example/", "ftp://ipam.example/", "http://ipam.example\n/", "http:///", "",
       "http://ipam.example:x/", "http://ipam.example /", "http://[fd00::6]/", "http://evil/#ipam.example",
       "http://evil\\@ipam.example/" }) do
-      assert.is_false(worker_http.is_allowed(url, allowed), url)
+      assert.is_false(policy_http.is_allowed(url, allowed), url)
     end
   end)
 end)

@@ -17,6 +17,8 @@ local Inside = {}
 Inside.__index = Inside
 
 local MAX_RULES, MAX_REASON, MAX_ADDRESSES, MAX_URL = 64, 500, 16, 2048
+-- How many names of a ranking count, and how many are looked at.
+local MAX_PLACES, MAX_NODES = 3, 10000
 -- The stock policy's rules, `rule.*`, come from here.
 local STOCK, STOCK_FILE = "default", "policies/default.lua"
 
@@ -53,7 +55,7 @@ local function new_http(self)
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
     if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 2) end
     if not self.answers then error("http.get: only a rule can ask", 2) end
-    local answer = self.answers["GET " .. url]
+    local answer = self.answers[url]
     if not answer then
       self.wanted = { url = url, timeout = timeout }
       self.native.suspend()
@@ -80,6 +82,7 @@ local function compile(self, name, text, file)
   if name == STOCK then self.rules = rules end
   for key, rule in next, rules do
     if type(key) == "string" and key:find("^[%w_]+$") then self.rule_names[rule] = key end
+    if name == STOCK then self.is_stock[rule] = true end
   end
   return policy
 end
@@ -89,7 +92,7 @@ local function failure(cause, message, line)
 end
 
 --- 'L' {{name=, file=, text=, stock=text, settings=, memory=bytes}}: load the policy, the only one of this state.
--- Answers 'L' {rules=names, lines=, tests=, has_place=} or 'E' {cause=, message=, line=}.
+-- Answers 'L' {rules=names, lines= (0: of the stock policy), tests=, has_place=} or 'E' {cause=, message=, line=}.
 function Inside:load(value)
   local given = value[1]
   self.native.set_memory(given.memory)
@@ -106,11 +109,11 @@ function Inside:load(value)
   self.list = table.move(policy.rules, 1, rawlen(policy.rules), 1, {})
   for i, rule in ipairs(self.list) do
     names[i] = self.rule_names[rule] or "rule-" .. i
-    lines[i] = self.native.line_of(rule)
+    lines[i] = self.is_stock[rule] and given.name ~= STOCK and 0 or self.native.line_of(rule)
   end
   self.lines = lines
-  self.place = rawget(policy, "place")
-  return "L", { rules = names, lines = lines, tests = rawget(policy, "tests"), has_place = self.place ~= nil }
+  self.rank = rawget(policy, "place")
+  return "L", { rules = names, lines = lines, tests = rawget(policy, "tests"), has_place = self.rank ~= nil }
 end
 
 -- What the host may do to the replica.
@@ -246,7 +249,7 @@ local function decide_one(self, request)
   return outcome
 end
 
---- 'D' {{now=, utc=}, {key=, request=, request_error=, http={["GET url"]=answer}}...}: decide, one after the other.
+--- 'D' {{now=, utc=}, {key=, request=, request_error=, http={[url]=answer}}...}: decide, one after the other.
 -- Answers 'D'
 -- {outcomes=, is_spoiled=}. A call that a limit ended may have left the replica or the policy half changed: then the
 -- rest of the batch is not answered, and this state is at its end.
@@ -261,12 +264,41 @@ function Inside:decide(value)
   return "D", { outcomes = outcomes, is_spoiled = self.is_spoiled or false }
 end
 
-local HANDLERS = { L = Inside.load, V = Inside.feed, D = Inside.decide }
+-- The names of a ranking: nodes or names of nodes, each once, those that there are.
+local function read_ranking(list, known)
+  if type(list) ~= "table" then return nil, "place returned a " .. type(list) .. ", not a list of nodes" end
+  local names = {}
+  for i = 1, math.min(rawlen(list), MAX_NODES) do
+    local node = rawget(list, i)
+    local name = type(node) == "table" and rawget(node, "name") or node
+    if type(name) ~= "string" then return nil, ("place: entry %d is no node"):format(i) end
+    if known[name] and #names < MAX_PLACES then names[#names + 1], known[name] = name, nil end
+  end
+  return names
+end
+
+--- 'P' {{now=, utc=}, group, nodes}: where a group shall live (see `moonlb.policy.trusted`). Answers 'P' {names=} or
+-- 'E' {cause=, message=, line=}, after which this state is at its end unless the cause is `error`.
+function Inside:place(value)
+  end_loans(self)
+  set_clock(self, value)
+  local group, nodes = value[2], value[3]
+  local first, known = group.services[1], {}
+  for _, node in ipairs(nodes) do known[node.name] = true end	-- the policy may change what it gets
+  self.api:begin(self.state, self.state.services[first.namespace .. "/" .. first.name], {})
+  local ok, list, message, line = self.native.guard(self.rank, group, nodes, self.api.cluster)
+  if not ok then return failure(list, message, line) end
+  local names, why = read_ranking(list, known)
+  if not names then return failure("error", why, self.native.line_of(self.rank)) end
+  return "P", { names = names }
+end
+
+local HANDLERS = { L = Inside.load, V = Inside.feed, D = Inside.decide, P = Inside.place }
 
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, lent = {},
+  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, is_stock = {}, lent = {},
     now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)

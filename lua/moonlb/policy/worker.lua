@@ -5,8 +5,8 @@
 -- asked for while the worker is busy go to it together, up to 100 in one message.
 -- @module moonlb.policy.worker
 local async = require("moonlb.async")
+local cjson = require("cjson.safe")
 local session = require("moonlb.policy.worker_session")
-local worker_http = require("moonlb.policy.worker_http")
 
 local worker = {}
 
@@ -18,13 +18,13 @@ local BATCH, MAX_TEXT = 100, 192 * 1024
 local MAX_OUTSIDE, MAX_SECONDS = 8, 30
 -- Services of one batch that may each kill a worker before the rest is given up.
 local MAX_KILLS = 2
+local NOBODY = { ask = function() return { error = "nobody is asked here" } end }
 
---- @tparam table options  `settings`, `now`, `utc`: as of `moonlb.allocator.state`; `http`: `{get=, allowed=}`, see
--- `worker_http.ask`;
--- `limits`, `start`: see `worker_session.new`
+--- @tparam table options  `settings`, `now`, `utc`: as of `moonlb.allocator.state`; `http`: see `moonlb.policy.http`,
+-- every `http.get` fails without; `limits`, `start`: see `worker_session.new`
 -- @treturn Worker
 function worker.new(options)
-  return setmetatable({ options = options, http = options.http or {}, policies = {} }, Worker)
+  return setmetatable({ options = options, http = options.http or NOBODY, policies = {} }, Worker)
 end
 
 local function new_entry(self, name, text, file)
@@ -141,16 +141,25 @@ local function copy_request(request)
   return { key = request.key, request = request.request, request_error = request.request_error }
 end
 
+-- What the policy gets: `{status=, body=, json=}` or `{error=}`.
+local function ask_outside(self, outcome)
+  local answer = self.http.ask(outcome.url, outcome.timeout)
+  if answer.error then return { error = answer.error } end
+  local json = cjson.decode(answer.body)
+  return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
+end
+
 -- An outcome that waits for an answer from outside: get the answer and ask again, inside a task, until it is another.
 local function follow_up(self, entry, outcome, request, state)
   local own, deadline = copy_request(request), self.options.now() + MAX_SECONDS
   own.http = {}
   for _ = 1, MAX_OUTSIDE do
-    own.http["GET " .. outcome.url] = worker_http.ask(self.http, outcome.url, outcome.timeout)
+    own.http[outcome.url] = ask_outside(self, outcome)
     if self.options.now() > deadline then return failed(entry, "asked outside for too long", "ETIMEDOUT") end
     local message, code
     outcome, message, code = async.await(function(resume) enqueue(entry, own, state, resume) end)
     if not outcome then return failed(entry, message, code) end
+    outcome.is_from_outside = true
     if outcome.kind ~= "http" then return outcome end
   end
   return failed(entry, ("asked outside more than %d times"):format(MAX_OUTSIDE), "E2BIG")
@@ -194,6 +203,14 @@ function Worker:decide_batch(name, requests, state)
     end
   end)
   return outcomes
+end
+
+--- Ask a policy that has `place` where a group shall live, inside a task. Arguments as of `moonlb.policy.trusted`.
+-- @treturn table|nil  names of nodes, at most 3, best first; or nil, what is wrong, with file and line, and a code
+function Worker:place(name, group, nodes, state)
+  local entry = self.policies[name]
+  if not entry then return nil, not_loaded(name).reason, "ENOENT" end
+  return entry.session:place(group, nodes, state)
 end
 
 --- What people see of a policy's worker: `{pid=, starts=, deaths=, services=}`.

@@ -5,6 +5,7 @@
 local answers = {}
 
 local MAX_TEXT, MAX_RULES, MAX_ADDRESSES, MAX_ADDRESS, MAX_URL, MAX_LIST = 600, 64, 16, 64, 2048, 8
+local MAX_PLACES = 3
 local STOCK_FILE = "policies/default.lua"
 local CAUSES = { error = true, budget = true, time = true, memory = true, syntax = true, shape = true }
 
@@ -72,6 +73,14 @@ function answers.failed(value)
   return { cause = value.cause, message = clean(value.message), line = value.line }
 end
 
+--- The answer to where a group shall live.
+-- @treturn table|nil  names
+function answers.placed(value)
+  local function is_node(name) return type(name) == "string" and #name <= 253 end
+  if type(value) ~= "table" or not is_list(value.names, MAX_PLACES, is_node) then return nil end
+  return value.names
+end
+
 local function read_addresses(given, outcome)
   local function is_text(value) return type(value) == "string" and #value <= MAX_ADDRESS end
   if not is_list(given.addresses, MAX_ADDRESSES, is_text) then return false end
@@ -131,9 +140,9 @@ local function read_trace(given, outcome, policy)
   end
   if is_through then return true end
   local last = #passes + 1
-  local is_stock = not policy.rules[last]:find("^rule%-%d+$")
-  outcome.rule, outcome.file = policy.rules[last], is_stock and STOCK_FILE or policy.file
-  outcome.line = is_line(given.line) and given.line > 0 and given.line or policy.lines[last]
+  local own_line = policy.lines[last]	-- 0: a rule of the stock policy
+  outcome.rule, outcome.file = policy.rules[last], own_line > 0 and policy.file or STOCK_FILE
+  outcome.line = own_line > 0 and (is_line(given.line) and given.line > 0 and given.line or own_line) or nil
   outcome.trace[last] = { rule = outcome.rule, result = given.kind, reason = outcome.reason }
   return true
 end

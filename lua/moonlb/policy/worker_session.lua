@@ -109,6 +109,12 @@ local function reject(self, why)
   return async.await(function(resume) self.awaiting = resume end)
 end
 
+-- Our own code in the worker failed, most likely for want of memory.
+local function own_failure(self, value)
+  forget_worker(self)
+  return nil, "the worker failed: " .. tostring(value):sub(1, 200), "EPROTO"
+end
+
 local function clock(self)
   return core.pack({ now = self.now(), utc = self.utc(), memory = memory(self) })
 end
@@ -195,10 +201,7 @@ local function send_operations(self, next_entry)
     parts[1] = clock(self)
     local kind, value, code = exchange(self, "V", parts, FEED_TIMEOUT)
     if not kind then return nil, value, code end
-    if kind == "X" then
-      forget_worker(self)
-      return nil, "the worker failed: " .. tostring(value):sub(1, 200), "EPROTO"
-    end
+    if kind == "X" then return own_failure(self, value) end
     if kind ~= "V" then return reject(self, "the worker did not take what it was fed") end
   end
   return true
@@ -247,6 +250,10 @@ local function bring_up_to_date(self, state)
   return ok, message, code
 end
 
+local function decision_timeout(self, count)
+  return TIMEOUT + count * 2 * (self.limits.hard_ms or HARD_MS) / 1000
+end
+
 local function ask(self, requests, state)
   local ok, message, code = ensure_started(self)
   if ok then ok, message, code = bring_up_to_date(self, state) end
@@ -257,12 +264,9 @@ local function ask(self, requests, state)
     if not part then return nil, "the request is too long for a message", "EMSGSIZE" end
     parts[i + 1] = part
   end
-  local kind, value, why = exchange(self, "D", parts, TIMEOUT + #requests * 2 * (self.limits.hard_ms or HARD_MS) / 1000)
+  local kind, value, why = exchange(self, "D", parts, decision_timeout(self, #requests))
   if not kind then return nil, value, why end
-  if kind == "X" then	-- our own code in the worker failed, most likely for want of memory
-    forget_worker(self)
-    return nil, "the worker failed: " .. tostring(value):sub(1, 200), "EPROTO"
-  end
+  if kind == "X" then return own_failure(self, value) end
   local outcomes, is_spoiled = nil, nil
   if kind == "D" then outcomes, is_spoiled = answers.decided(value, #requests, self.policy) end
   if not outcomes then return reject(self, "the worker's answer is no list of decisions") end
@@ -272,6 +276,24 @@ local function ask(self, requests, state)
     self.deaths = 0
   end
   return outcomes
+end
+
+local function place(self, group, nodes, state)
+  local ok, message, code = ensure_started(self)
+  if ok then ok, message, code = bring_up_to_date(self, state) end
+  if not ok then return nil, message, code end
+  local of_group, of_nodes = core.pack(group), core.pack(nodes)
+  if not of_group or not of_nodes then return nil, "the group is too large for a message", "EMSGSIZE" end
+  local kind, value, why = exchange(self, "P", { clock(self), of_group, of_nodes }, decision_timeout(self, 1))
+  if not kind then return nil, self.file .. ": " .. value, why end
+  if kind == "X" then return own_failure(self, value) end
+  local names = kind == "P" and answers.placed(value)
+  local failure = kind == "E" and answers.failed(value)
+  if not names and not failure then return reject(self, "the worker's answer is no ranking") end
+  if failure and failure.cause ~= "error" then forget_worker(self) end
+  if failure then return nil, describe(self, failure), "EINVAL" end
+  self.deaths = 0
+  return names
 end
 
 -- In turn with everything else that wants the worker.
@@ -306,6 +328,11 @@ end
 -- rest; or nil, message, code when the worker ended: none of them is decided
 function Session:ask(requests, state)
   return in_turn(self, ask, requests, state)
+end
+
+--- Ask where a group shall live; see `Worker:place`.
+function Session:place(group, nodes, state)
+  return in_turn(self, place, group, nodes, state)
 end
 
 --- Kill the worker; whoever waits for it gets ECANCELED.

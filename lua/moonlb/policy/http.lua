@@ -1,18 +1,16 @@
---- `http.get` of a mounted policy: which addresses may be asked, and one answer within a deadline. The host makes the
--- request, the
--- worker sees the result. A late answer reaches nobody.
--- @module moonlb.policy.worker_http
+--- What `http.get` of a policy comes to: which addresses may be asked, and one answer within a deadline. The controller
+-- makes the request, the policy sees the result. A late answer reaches nobody.
+-- @module moonlb.policy.http
 local async = require("moonlb.async")
-local cjson = require("cjson.safe")
 
-local worker_http = {}
+local http = {}
 
 local MAX_BODY, MAX_TIMEOUT, TIMEOUT = 64 * 1024, 10, 5
 local PORTS = { http = "80", https = "443" }
 
 --- Host and port of an address.
 -- @treturn string|nil  `host:port` in lower case, or nil when the text is no plain http or https address
-function worker_http.authority(url)
+function http.authority(url)
   if url:find("[%c%s\128-\255]") then return nil end
   local scheme, rest = url:match("^(https?)://([^/?#]+)")
   if not scheme then return nil end
@@ -28,8 +26,8 @@ end
 -- @tparam string url
 -- @tparam table allowed  array of `host` (any port) or `host:port`
 -- @treturn boolean
-function worker_http.is_allowed(url, allowed)
-  local authority = worker_http.authority(url)
+function http.is_allowed(url, allowed)
+  local authority = http.authority(url)
   if not authority then return false end
   local host = authority:match("^(.*):%d+$")
   for _, entry in ipairs(allowed) do
@@ -39,35 +37,23 @@ function worker_http.is_allowed(url, allowed)
   return false
 end
 
--- What the policy gets: `{status=, body=, json=}` or `{error=}`.
+-- `{status=, body=}` or `{error=}`.
 local function answer_of(err, response)
   if err then return { error = err.message or "no answer" } end
   if #(response.body or "") > MAX_BODY then
     return { error = ("the answer has more than %d bytes"):format(MAX_BODY) }
   end
-  local json = cjson.decode(response.body or "")
-  return { status = response.status, body = response.body or "", json = type(json) == "table" and json or nil }
+  return { status = response.status, body = response.body or "" }
 end
 
---- Ask one address, inside a task.
--- @tparam table options  `allowed`; `get(request, callback)`: makes the request `{url=, timeout=, max_bytes=}`,
--- follows no redirect,
--- calls back with err or `{status=, body=}`; returns a handle with `cancel()`
--- @tparam string url
--- @tparam number|nil timeout  seconds, at most 10
--- @treturn table  `{status=, body=, json=}` or `{error=}`
-function worker_http.ask(options, url, timeout)
-  if not options.get or not worker_http.is_allowed(url, options.allowed or {}) then
-    local authority = worker_http.authority(url)
-    return { error = authority and authority .. " is not named by --policy-http-allow" or "no plain http address" }
-  end
+local function ask(get, url, timeout)
   local seconds = math.max(0.05, math.min(timeout or TIMEOUT, MAX_TIMEOUT))
   local handle, timer
   local answer = async.await(function(resume)
     timer = async.timer(seconds, function()
       resume({ error = ("no answer from %s within %g s"):format(url, seconds) })
     end)
-    handle = options.get({ url = url, timeout = seconds, max_bytes = MAX_BODY },
+    handle = get({ url = url, timeout = seconds, max_bytes = MAX_BODY },
       function(err, response) resume(answer_of(err, response)) end)
   end)
   timer:stop()
@@ -75,4 +61,17 @@ function worker_http.ask(options, url, timeout)
   return answer or { error = "given up" }
 end
 
-return worker_http
+--- For the option `http` of `moonlb.policy.trusted` and `moonlb.policy.worker`.
+-- @tparam table options  `allowed`: see `is_allowed`; `get(request, callback)`: makes the request `{url=, timeout=,
+-- max_bytes=}`, follows no redirect, calls back with err or `{status=, body=}`; returns a handle with `cancel()`
+-- @treturn table  `{ask=function(url, timeout)}`: inside a task, `{status=, body=}` or `{error=}`; timeout in seconds,
+-- at most 10, 5 without one
+function http.new(options)
+  return { ask = function(url, timeout)
+    if http.is_allowed(url, options.allowed) then return ask(options.get, url, timeout) end
+    local authority = http.authority(url)
+    return { error = authority and authority .. " is not named by --policy-http-allow" or "no plain http address" }
+  end }
+end
+
+return http
