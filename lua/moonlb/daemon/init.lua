@@ -57,10 +57,11 @@ local function share_excluded(self)
   tell()
 end
 
--- The announcer; or nil, message, code: what the process or the node lacks.
+-- The announcer; or nil, message, code: what the node lacks. A missing capability is said here for the operator, and
+-- by an Event on each Service that cannot be announced for want of it.
 local function new_announcer(self)
-  local ok, message, code = capabilities.check_self()
-  if not ok then return nil, message, code end
+  local is_able, message, code = capabilities.check_self()
+  if not is_able then log.error("announcing will fail", { error = message, code = code }) end
   return announcer.new({
     client = self.connection.client, services = self.announced, node = self.settings.node_name,
     events = self.events, settings = self.settings,

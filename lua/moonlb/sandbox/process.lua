@@ -17,20 +17,27 @@ local function follow(pipe, on_data)
   end)
 end
 
+-- Our environment with these variables instead of ours of the same name: of two, a shell would take the last.
+local function environment(changes)
+  local values, list = uv.os_environ(), {}
+  for _, change in ipairs(changes) do
+    local name, value = change:match("^(.-)=(.*)$")
+    values[name] = value
+  end
+  for name, value in pairs(values) do list[#list + 1] = name .. "=" .. value end
+  return list
+end
+
 --- Start a program; it is looked up in PATH.
 -- @tparam table argv  program and arguments
--- @tparam[opt] table options  `env` (array of "NAME=value", added to ours), `detached` (a session of its own),
+-- @tparam[opt] table options  `env` (array of "NAME=value", in place of ours), `detached` (a session of its own),
 --   `on_exit(process)`, `on_output(text)`: standard output and error, as they come; else `output()` keeps them
 -- @treturn Process  with `pid`; or nil, message, code
 function process.start(argv, options)
   options = options or {}
   local self = setmetatable({ argv = argv, pieces = {}, waiting = {} }, Process)
   local input, output, errors = uv.new_pipe(false), uv.new_pipe(false), uv.new_pipe(false)
-  local env = options.env
-  if env then
-    env = table.move(options.env, 1, #options.env, 1, {})
-    for name, value in pairs(uv.os_environ()) do env[#env + 1] = name .. "=" .. value end
-  end
+  local env = options.env and environment(options.env)
   local handle, pid, code = uv.spawn(argv[1], { args = table.move(argv, 2, #argv, 1, {}), env = env,
     stdio = { input, output, errors }, detached = options.detached },
     function(exit_code, signal) self:ended(exit_code, signal, options.on_exit) end)
