@@ -44,6 +44,21 @@ describe("overwrites.saw", function()
   end)
 end)
 
+describe("overwrites.wrote", function()
+  it("remembers the writes of the last seconds alone", function()
+    local time = 100
+    local book = overwrites.new({ now = function() return time end })
+    for i = 1, 1000 do
+      book:wrote("ns/" .. i, service(i, "10.0.0.1"))
+      time = time + 1
+    end
+    local count = 0
+    for _ in pairs(book.written) do count = count + 1 end
+    assert.is_true(count <= overwrites.WINDOW + 2)
+    assert.equal(count, book.last - book.first + 1)
+  end)
+end)
+
 describe("overwrites.halt", function()
   it("leaves the Service alone for a while", function()
     local time = 100

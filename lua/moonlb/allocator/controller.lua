@@ -23,8 +23,8 @@ controller.MANAGER = "moonlb"
 
 -- Seconds that the announcers have to withdraw the addresses of a deleted Service, before the finalizer goes.
 local WITHDRAWAL = 1
--- Seconds between tries of a new leader to list the Services.
-local LIST_AGAIN = 1
+-- Seconds between tries of a new leader to list the Services, and between looks whether all else is known.
+local LIST_AGAIN, LOOK_AGAIN = 1, 0.02
 -- Seconds that a stop waits for writes under way.
 local LAST_WRITES = 3
 
@@ -124,11 +124,12 @@ end
 
 -- Leading. ----------------------------------------------------------------------------------------------------------
 
--- Know everything, list the Services anew, then write.
+-- Know everything, list the Services anew unless the last list began after the election, then write.
 local function take_office(self, term)
   while self.term == term and not self.is_stopping do
     local ok, message = self:ready()
-    if ok then ok, message = self.services:refresh() end
+    local pause = ok and LIST_AGAIN or LOOK_AGAIN
+    if ok and self.services.list_began < self.elected_at then ok, message = self.services:refresh() end
     if self.term ~= term or self.is_stopping then return end
     if ok then
       self.is_active = true
@@ -137,13 +138,13 @@ local function take_office(self, term)
       return self:add_all(self.engine:keys())
     end
     log.debug("not ready to allocate", { error = message })
-    async.sleep(LIST_AGAIN)
+    async.sleep(pause)
   end
 end
 
 --- The election was won.
 function Controller:lead()
-  self.term = self.term + 1
+  self.term, self.elected_at = self.term + 1, runtime.boottime()
   async.run(take_office, self, self.term)
 end
 
@@ -153,6 +154,8 @@ function Controller:follow()
   self.is_active = false
   if self.retry_timer then self.retry_timer:stop() end
   self.retry_timer, self.retry_at = nil, nil
+  if self.retry_soon then self.retry_soon:stop() end
+  self.retry_soon = nil
 end
 
 -- What the API shows. -----------------------------------------------------------------------------------------------
@@ -213,7 +216,7 @@ function Controller:on_configmap(object)
   end
   if not self.is_active then return end
   self:tell_configmap()
-  self:add_all(self.engine:affected_by_config())
+  self:retry_pending()
 end
 
 --- A Node appeared, changed, or (nil) is gone: its addresses are for nobody, or again for all.
@@ -255,9 +258,13 @@ end
 
 -- Services that wait. -----------------------------------------------------------------------------------------------
 
---- Try all that wait for an address, at once: what they lacked may be there now.
+--- Try all that wait for an address, now and not after a pause: what they lacked may be there. Asked several times in
+-- one turn of the loop, it is done once.
 function Controller:retry_pending()
-  self:add_all(self.engine:pending())
+  self.retry_soon = self.retry_soon or async.timer(0, function()
+    self.retry_soon = nil
+    if self.is_active then self:add_all(self.engine:pending()) end
+  end)
 end
 
 --- A freed address rests for some seconds: try those that wait when the first rest is over.

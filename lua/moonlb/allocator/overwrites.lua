@@ -22,7 +22,8 @@ overwrites.HALT = 600
 -- @tparam table options  `now`: seconds of a clock that never jumps
 -- @treturn Overwrites
 function overwrites.new(options)
-  return setmetatable({ now = options.now, written = {}, rows = {}, halted = {} }, Overwrites)
+  return setmetatable({ now = options.now, written = {}, rows = {}, halted = {},
+    order = {}, first = 1, last = 0 }, Overwrites)
 end
 
 local function text(map, name)
@@ -39,9 +40,24 @@ local function read(object)
   }, "\n")
 end
 
+-- Writes of long ago are of no interest: only those of the last seconds are kept.
+local function forget_old(self)
+  local oldest = self.now() - overwrites.WINDOW
+  while self.first <= self.last and self.order[self.first].at < oldest do
+    local entry = self.order[self.first]
+    if self.written[entry.key] == entry then self.written[entry.key] = nil end
+    self.order[self.first] = nil
+    self.first = self.first + 1
+  end
+end
+
 --- A write of ours was answered with this object.
 function Overwrites:wrote(key, object)
-  self.written[key] = { at = self.now(), fields = read(object), version = object.metadata.resourceVersion }
+  forget_old(self)
+  local entry = { key = key, at = self.now(), fields = read(object), version = object.metadata.resourceVersion }
+  self.written[key] = entry
+  self.last = self.last + 1
+  self.order[self.last] = entry
 end
 
 --- The API shows this object.

@@ -23,6 +23,7 @@ local LAST_WORDS = 1 -- seconds for Events that still wait at a clean stop
 local STOP_LIMIT = 10 -- seconds for a clean stop; after it, the process ends as it is
 -- A collection begins when memory has grown by a quarter, not doubled: memory is what we save, at little time.
 local GC_PAUSE, GC_STEP = 125, 200
+local ELECTION_WAIT = 0.25 -- seconds that the first list waits for the first attempt to lead
 local ANNOUNCER_RETRY = 10 -- seconds until a node that lacked something is looked at again
 
 local function services_path(namespace)
@@ -102,6 +103,9 @@ local function start(self)
     credentials = self.connection.source, node = self.settings.node_name, allocate = self.settings.allocate,
     announce = self.settings.announce })
   if self.settings.allocate then start_allocator(self) end
+  -- A new leader needs a list that began after it won: wait that long, and the first list is that one.
+  if self.allocator then self.allocator.election:wait_tried(ELECTION_WAIT) end
+  if self.is_stopping then return end
   self.services:start()
   if self.announced ~= self.services then self.announced:start() end
   if self.settings.announce then self.announcer_task = async.run(start_announcer, self) end

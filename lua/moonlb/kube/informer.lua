@@ -22,7 +22,7 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30
 -- A watch that lived so many seconds was a good one: the next failure is a first.
 local GOOD_WATCH = 10
 -- Objects of a list that are taken in one turn of the loop.
-local OBJECTS_PER_TURN = 100
+local OBJECTS_PER_TURN = 50
 -- After the first list of so many objects, freed memory goes back to the kernel.
 local MANY = 1000
 -- Size of one slice of that collection, in KiB.
@@ -44,7 +44,8 @@ end
 --   `project(object)` what is kept of it (all; it must keep metadata.name, .namespace and .resourceVersion),
 --   `log_name`, `dead_after` seconds for tests
 -- @treturn Informer  `synced`, `count`, `resource_version`, `error` and `reason` (the present trouble, or nil),
---   `restarts` (watches that ended and were begun again), `lists`
+--   `restarts` (watches that ended and were begun again), `lists`, `list_began` (boot time at which the last whole list
+--   began)
 function informer.new(options)
   return setmetatable({
     client = options.client, path = options.path, project = options.project or function(object) return object end,
@@ -151,11 +152,12 @@ end
 -- Take a page's objects, a few in a turn of the loop. False when the task was cancelled meanwhile.
 local function take_page(self, items, seen)
   for i, object in ipairs(items) do
+    -- Also before the first: decoding the page took its share of this turn.
+    if i % OBJECTS_PER_TURN == 1 and not async.sleep(0) then return false end
     if is_object(object) then
       seen[informer.key(object)] = true
       upsert(self, object)
     end
-    if i % OBJECTS_PER_TURN == 0 and not async.sleep(0) then return false end
   end
   return true
 end
@@ -164,7 +166,7 @@ end
 -- a watch, the watch goes on from where it was.
 local function list(self, is_beside_watch)
   local seen, is_first, is_whole = {}, true, true
-  local before = self.resource_version
+  local before, began = self.resource_version, runtime.boottime()
   local listed, message, reason = self.client:list(self.path, self.selectors, function(items, page_version)
     if is_first and version.older(page_version, before) then begin_anew(self) end
     is_first = false
@@ -172,7 +174,7 @@ local function list(self, is_beside_watch)
   end)
   if not listed then return nil, message, reason end
   if not is_whole then return nil, "cancelled", "ECANCELED" end
-  self.lists = self.lists + 1
+  self.lists, self.list_began = self.lists + 1, began
   local gone = {}
   for key, object in pairs(self.store) do
     if not seen[key] and not version.older(listed, object.metadata.resourceVersion) then gone[#gone + 1] = key end

@@ -162,6 +162,8 @@ local function run(self)
     self.error = ok == nil and message or nil
     if ok == false then self.renewed_at = nil end
     set_leading(self, self:leading())
+    self.is_tried = true
+    self.changed:notify()
     if ok == false and self.store:wait_synced(self.retry) then
       wait_for_turn(self)
     elseif ok ~= false then -- client-go's jitter for those who do not lead: up to 1.2 times the period
@@ -183,6 +185,15 @@ function Election:start()
   self.store:start()
   self.task = async.run(run, self)
   watch_deadline(self)
+end
+
+--- Wait, in a task, until the first attempt to lead has ended one way or the other.
+-- @tparam number seconds  at the most
+function Election:wait_tried(seconds)
+  local deadline = self.now() + seconds
+  while not self.is_tried and self.now() < deadline do
+    if select(3, self.changed:wait(deadline - self.now())) == "ECANCELED" then return end
+  end
 end
 
 -- Give the Lease back. A renewal that was cut off may have been carried out: then its version is another.
