@@ -227,8 +227,7 @@ static void begin_guard(struct mlb_policy_sandbox *sandbox)
 static void end_guard(struct mlb_policy_sandbox *sandbox)
 {
 	lua_sethook(sandbox->L, NULL, 0, 0);
-	sandbox->guarded = false;
-	arm_timer(sandbox, sandbox->limits.trusted_ms);
+	sandbox->guarded = false;	/* the timer runs on: what we do between two calls takes no time to speak of */
 }
 
 /* Above the error object: false, cause, message, line. */
@@ -303,15 +302,14 @@ static int load_policy(lua_State *L)
 	return 1;
 }
 
-/* unpack(bytes) -> value: what the host has packed. */
+/* unpack(bytes) -> value: what the host has packed. Not checked first: the host is no enemy, and mlb_policy_push
+ * raises where bytes are missing. */
 static int unpack(lua_State *L)
 {
 	size_t length;
 	const unsigned char *bytes = (const unsigned char *)luaL_checklstring(L, 1, &length);
 	struct mlb_policy_reader reader = { bytes, bytes + length };
 
-	if (mlb_policy_check(bytes, length) < 0)
-		return luaL_error(L, "no packed value");
 	mlb_policy_push(L, &reader);
 	return 1;
 }

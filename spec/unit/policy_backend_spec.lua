@@ -173,6 +173,16 @@ describe("decide", function()
     assert.equal("ENOENT", own:decide_batch("q", { { key = "n/a" } }, all)[1].code)
   end))
 
+  it("leaves the turn to the next when one that waits for it is cancelled", with(STOCK, function(own, all)
+    local session, outcome = own.policies.p.session, nil
+    async.run(function() session:ask({ { key = "n/a" } }, all) end)
+    local cancelled = async.run(function() session:ask({ { key = "n/a" } }, all) end)
+    async.run(function() outcome = session:ask({ { key = "n/b" } }, all) end)
+    cancelled:cancel()
+    loop.until_true(function() return outcome end)
+    assert.equal("use", outcome[1].kind)
+  end))
+
   it("ends with ECANCELED when the policy is taken out meanwhile", with(STOCK, function(own, all)
     local outcome
     async.run(function() outcome = own:decide("p", { key = "n/a" }, all) end)
@@ -240,9 +250,21 @@ describe("the replica", function()
         assert.same({ step, expected.kind, expected.addresses, expected.rule, expected.reason },
           { step, got.kind, got.addresses, got.rule, got.reason })
         compared = compared + 1
+        if step % 5 == 0 then own:decide_batch("p", { request, { key = "n/a" }, { key = "n/b" }, request }, all) end
       end
     end
     assert.is_true(compared > 150)
+    assert.equal(1, own:describe("p").starts)
+  end))
+
+  it("is fed also while nobody asks, so that nothing piles up", with(STOCK, function(own, all)
+    own:decide("p", { key = "n/a" }, all)
+    for i = 1, 1000 do
+      all:set_service(new_service("s" .. i))
+      own:feed("set_service", all.services["n/s" .. i].object)
+    end
+    loop.until_true(function() return own:describe("p").services == 1003 end)
+    assert.equal("use", own:decide("p", { key = "n/s1000" }, all).kind)
     assert.equal(1, own:describe("p").starts)
   end))
 

@@ -137,10 +137,6 @@ local function not_loaded(name)
   return { kind = "error", reason = "policy " .. name .. " is not loaded", code = "ENOENT", trace = {} }
 end
 
-local function copy_request(request)
-  return { key = request.key, request = request.request, request_error = request.request_error }
-end
-
 -- What the policy gets: `{status=, body=, json=}` or `{error=}`.
 local function ask_outside(self, outcome)
   local answer = self.http.ask(outcome.url, outcome.timeout)
@@ -151,8 +147,8 @@ end
 
 -- An outcome that waits for an answer from outside: get the answer and ask again, inside a task, until it is another.
 local function follow_up(self, entry, outcome, request, state)
-  local own, deadline = copy_request(request), self.options.now() + MAX_SECONDS
-  own.http = {}
+  local own = { key = request.key, request = request.request, request_error = request.request_error, http = {} }
+  local deadline = self.options.now() + MAX_SECONDS
   for _ = 1, MAX_OUTSIDE do
     own.http[outcome.url] = ask_outside(self, outcome)
     if self.options.now() > deadline then return failed(entry, "asked outside for too long", "ETIMEDOUT") end
@@ -176,7 +172,7 @@ function Worker:decide(name, request, state)
   local entry = self.policies[name]
   if not entry then return not_loaded(name) end
   local outcome, message, code = async.await(function(resume)
-    enqueue(entry, copy_request(request), state, resume)
+    enqueue(entry, request, state, resume)
   end)
   if not outcome then return failed(entry, message, code) end
   if outcome.kind == "http" then return follow_up(self, entry, outcome, request, state) end
@@ -196,7 +192,7 @@ function Worker:decide_batch(name, requests, state)
       if left == 0 then resume(true) end
     end
     for i, request in ipairs(requests) do
-      enqueue(entry, copy_request(request), state, function(outcome)
+      enqueue(entry, request, state, function(outcome)
         if outcome.kind ~= "http" then return take(i, outcome) end
         async.run(function() take(i, follow_up(self, entry, outcome, request, state)) end)
       end)

@@ -22,6 +22,8 @@ local MEMORY, MEMORY_SERVICE = 16 * 1024 * 1024, 4096
 local LOAD_TIMEOUT, FEED_TIMEOUT, TIMEOUT, HARD_MS = 5, 5, 1, 100
 -- A message's header and its array's, and what is left free for the first element.
 local OVERHEAD = 512
+-- Changes that may wait for the next question.
+local QUEUE_MAX = 200
 -- Pause before the next start after n deaths in a row: FIRST * 2^(n-1), at most LAST; a decision waits PATIENCE for
 -- it.
 local FIRST, LAST, PATIENCE = 0.05, 30, 1
@@ -38,14 +40,24 @@ end
 
 -- Turns: the task that holds it may send. First come, first served.
 local function take_turn(self)
-  if self.is_taken then async.await(function(resume) table.insert(self.turn, resume) end) end
-  self.is_taken = true
+  if not self.is_taken then
+    self.is_taken = true
+    return true
+  end
+  local place = {}
+  local ok, message, code = async.await(function(resume)
+    place.resume = resume
+    table.insert(self.turn, place)
+  end)
+  place.is_given_up = not ok
+  return ok, message, code
 end
 
 local function pass_turn(self)
-  local nextone = table.remove(self.turn, 1)
-  self.is_taken = nextone ~= nil
-  if nextone then nextone() end
+  local place = table.remove(self.turn, 1)
+  while place and place.is_given_up do place = table.remove(self.turn, 1) end
+  self.is_taken = place ~= nil
+  if place then place.resume(true) end
 end
 
 local function memory(self)
@@ -232,13 +244,8 @@ local function snapshot(state)
   end)
 end
 
--- Bring the replica up to date: all of the state the first time, what was fed since then after it.
-local function bring_up_to_date(self, state)
+local function send_queue(self)
   local ok, message, code = true, nil, nil
-  if not self.is_fed then
-    self.queue, self.is_fed = {}, true
-    ok, message, code = send_operations(self, snapshot(state))
-  end
   while ok and self.queue[1] do
     local queue, at = self.queue, 0
     self.queue = {}
@@ -248,6 +255,16 @@ local function bring_up_to_date(self, state)
     end)
   end
   return ok, message, code
+end
+
+-- Bring the replica up to date: all of the state the first time, what was fed since then after it.
+local function bring_up_to_date(self, state)
+  if not self.is_fed then
+    self.queue, self.is_fed = {}, true
+    local ok, message, code = send_operations(self, snapshot(state))
+    if not ok then return nil, message, code end
+  end
+  return send_queue(self)
 end
 
 local function decision_timeout(self, count)
@@ -298,7 +315,8 @@ end
 
 -- In turn with everything else that wants the worker.
 local function in_turn(self, call, ...)
-  take_turn(self)
+  local ok, message, code = take_turn(self)
+  if not ok then return nil, message, code end
   local results = table.pack(pcall(call, self, ...))
   pass_turn(self)
   if not results[1] then error(results[2], 0) end
@@ -315,9 +333,16 @@ end
 
 --- Tell the replica what changed: `operation` is a method of `moonlb.allocator.state`, or exclude, unexclude, rest of
 -- its ownership.
--- Sent before the next question; dropped when the whole state will be sent anyway.
+-- Sent before the next question, or when there is much of it; dropped when the whole state will be sent anyway.
 function Session:feed(operation, ...)
-  if self.is_fed then self.queue[#self.queue + 1] = { operation, ... } end
+  if not self.is_fed then return end
+  self.queue[#self.queue + 1] = { operation, ... }
+  if #self.queue < QUEUE_MAX or self.is_sending then return end
+  self.is_sending = true
+  async.run(function()
+    in_turn(self, function() return self.worker and send_queue(self) end)
+    self.is_sending = false
+  end)
 end
 
 --- Ask about some Services at once.
