@@ -91,13 +91,18 @@ local function failure(cause, message, line)
   return "E", { cause = cause, message = brief(message), line = line }
 end
 
+local function new_state(self)
+  return state.new({ settings = self.settings, now = function() return self.now end,
+    utc = function() return self.utc end })
+end
+
 --- 'L' {{name=, file=, text=, stock=text, settings=, memory=bytes}}: load the policy, the only one of this state.
 -- Answers 'L' {rules=names, lines= (0: of the stock policy), tests=, has_place=} or 'E' {cause=, message=, line=}.
 function Inside:load(value)
   local given = value[1]
   self.native.set_memory(given.memory)
-  self.state = state.new({ settings = given.settings, now = function() return self.now end,
-    utc = function() return self.utc end })
+  self.settings = given.settings
+  self.state = new_state(self)
   local policy, cause, message, line
   if given.name ~= STOCK then
     policy, cause, message, line = compile(self, STOCK, given.stock, STOCK_FILE)
@@ -277,12 +282,13 @@ local function read_ranking(list, known)
   return names
 end
 
---- 'P' {{now=, utc=}, group, nodes}: where a group shall live (see `moonlb.policy.trusted`). Answers 'P' {names=} or
+--- 'P' {{now=, utc=}, group}: where a group shall live (see `moonlb.policy.trusted`); the nodes are those of the
+-- replica, since all of them may be too many for a message. Answers 'P' {names=} or
 -- 'E' {cause=, message=, line=}, after which this state is at its end unless the cause is `error`.
 function Inside:place(value)
   end_loans(self)
   set_clock(self, value)
-  local group, nodes = value[2], value[3]
+  local group, nodes = value[2], self.state:list_nodes()
   local first, known = group.services[1], {}
   for _, node in ipairs(nodes) do known[node.name] = true end	-- the policy may change what it gets
   self.api:begin(self.state, self.state.services[first.namespace .. "/" .. first.name], {})
@@ -293,7 +299,14 @@ function Inside:place(value)
   return "P", { names = names }
 end
 
-local HANDLERS = { L = Inside.load, V = Inside.feed, D = Inside.decide, P = Inside.place }
+--- 'R' {}: forget the replica; the policy stays. Answers 'R' true.
+function Inside:reset()
+  self.lent = {}
+  self.state = new_state(self)
+  return "R", true
+end
+
+local HANDLERS = { L = Inside.load, V = Inside.feed, D = Inside.decide, P = Inside.place, R = Inside.reset }
 
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`

@@ -98,7 +98,9 @@ function tests.outside(answers)
 end
 
 local function run_one(test, host, policy)
-  host:policy(policy).backend.http = tests.outside(test.http)
+  local backend = host:policy(policy).backend
+  backend.http = tests.outside(test.http)
+  if backend.reset then backend:reset(policy) end
   local objects, metadata = objects_of(test)
   local result = planner.run(objects, { host = host, settings = { policy = policy }, now = function() return 0 end,
     utc = function() return 0 end })
@@ -110,7 +112,8 @@ local function run_one(test, host, policy)
   return "no decision was made"
 end
 
---- Run a loaded policy's tests. The back end that it runs in is used for nothing else: its `http` is replaced.
+--- Run a loaded policy's tests; inside a task where its back end waits. Host and back end are used for nothing else:
+-- `http` is replaced, and a replica begins anew for each test.
 -- @tparam Host host  see `moonlb.policy.host`
 -- @tparam string policy  its name
 -- @treturn table  array of `{name=, failure=text|nil}`

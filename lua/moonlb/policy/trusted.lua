@@ -19,8 +19,8 @@ local MAX_RULES, MAX_TEXT = 64, 1024 * 1024
 local MAX_PASSES = 1024
 -- A decision asks outside this often at most, and for an address of this length.
 local MAX_OUTSIDE, MAX_URL = 8, 2048
--- How many names of a ranking count.
-local MAX_PLACES = 3
+-- How many names of a ranking count; how deep the JSON of an answer may be.
+local MAX_PLACES, MAX_DEPTH = 3, 32
 
 local NOBODY = { ask = function() return { error = "nobody is asked here" } end }
 
@@ -33,6 +33,15 @@ local SUSPENDED = setmetatable({}, { __name = "suspended", __tostring = function
 function trusted.new(options)
   return setmetatable({ api = api.new(), http = options and options.http or NOBODY, policies = {}, rules = {},
     rule_names = {}, passes = {}, pass_count = 0 }, Trusted)
+end
+
+-- JSON's null is nil to a policy, as in the worker.
+local function without_null(value, depth)
+  if value == cjson.null or depth > MAX_DEPTH then return nil end
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for key, item in pairs(value) do result[key] = without_null(item, depth + 1) end
+  return result
 end
 
 -- http.get(url, {timeout=s}) -> {status=, body=, json=} | nil, message.
@@ -50,7 +59,7 @@ local function new_http(self)
       error(SUSPENDED, 0)
     end
     if answer.error then return nil, answer.error end
-    local json = cjson.decode(answer.body)
+    local json = without_null(cjson.decode(answer.body), 0)
     return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
   end
   return setmetatable({}, { __index = { get = get }, __metatable = false,

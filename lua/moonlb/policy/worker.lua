@@ -201,12 +201,20 @@ function Worker:decide_batch(name, requests, state)
   return outcomes
 end
 
---- Ask a policy that has `place` where a group shall live, inside a task. Arguments as of `moonlb.policy.trusted`.
+--- Ask a policy that has `place` where a group shall live, inside a task. Arguments as of `moonlb.policy.trusted`; the
+-- nodes are those of the worker's replica.
 -- @treturn table|nil  names of nodes, at most 3, best first; or nil, what is wrong, with file and line, and a code
-function Worker:place(name, group, nodes, state)
+function Worker:place(name, group, _, state)
   local entry = self.policies[name]
   if not entry then return nil, not_loaded(name).reason, "ENOENT" end
-  return entry.session:place(group, nodes, state)
+  return entry.session:place(group, state)
+end
+
+--- Let a policy's replica begin anew, inside a task: what is asked next is about another state.
+function Worker:reset(name)
+  local entry = self.policies[name]
+  if not entry then return nil, not_loaded(name).reason, "ENOENT" end
+  return entry.session:reset()
 end
 
 --- What people see of a policy's worker: `{pid=, starts=, deaths=, services=}`.

@@ -295,13 +295,13 @@ local function ask(self, requests, state)
   return outcomes
 end
 
-local function place(self, group, nodes, state)
+local function place(self, group, state)
   local ok, message, code = ensure_started(self)
   if ok then ok, message, code = bring_up_to_date(self, state) end
   if not ok then return nil, message, code end
-  local of_group, of_nodes = core.pack(group), core.pack(nodes)
-  if not of_group or not of_nodes then return nil, "the group is too large for a message", "EMSGSIZE" end
-  local kind, value, why = exchange(self, "P", { clock(self), of_group, of_nodes }, decision_timeout(self, 1))
+  local part = core.pack(group)
+  if not part then return nil, "the group is too large for a message", "EMSGSIZE" end
+  local kind, value, why = exchange(self, "P", { clock(self), part }, decision_timeout(self, 1))
   if not kind then return nil, self.file .. ": " .. value, why end
   if kind == "X" then return own_failure(self, value) end
   local names = kind == "P" and answers.placed(value)
@@ -356,8 +356,24 @@ function Session:ask(requests, state)
 end
 
 --- Ask where a group shall live; see `Worker:place`.
-function Session:place(group, nodes, state)
-  return in_turn(self, place, group, nodes, state)
+function Session:place(group, state)
+  return in_turn(self, place, group, state)
+end
+
+local function reset(self)
+  if not self.is_fed then return true end
+  local kind, value, code = exchange(self, "R", { core.pack({}) }, FEED_TIMEOUT)
+  if not kind then return nil, value, code end
+  if kind == "X" then return own_failure(self, value) end
+  if kind ~= "R" then return reject(self, "the worker did not forget its replica") end
+  self.is_fed, self.queue, self.known, self.known_count = false, {}, {}, 0
+  return true
+end
+
+--- Let the replica begin anew: the next question may be about another state.
+-- @treturn boolean|nil  true; or nil, message, code
+function Session:reset()
+  return in_turn(self, reset)
 end
 
 --- Kill the worker; whoever waits for it gets ECANCELED.
