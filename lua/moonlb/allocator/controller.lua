@@ -25,6 +25,8 @@ controller.MANAGER = "moonlb"
 local WITHDRAWAL = 1
 -- Seconds between tries of a new leader to list the Services, and between looks whether all else is known.
 local LIST_AGAIN, LOOK_AGAIN = 1, 0.02
+-- Seconds until a Service that waits is tried again: whose policy failed; whose policy asked outside.
+local POLICY_AGAIN, OUTSIDE_AGAIN = 10, 30
 -- Seconds that a stop waits for writes under way.
 local LAST_WRITES = 3
 
@@ -59,8 +61,9 @@ end
 
 --- @tparam table options  `client` (moonlb.kube.client), `election_client` (the same without repetitions), `services`
 --   (informer, started by the caller), `events` (recorder), `identity` (unique to this process), `host`
---   (moonlb.policy.host, or nil), `settings`: those of moonlb.allocator.engine, `configmap`, `configmap_namespace`,
---   `lease_name`, `lease_duration`, `lease_renew_deadline`, `lease_retry`
+--   (moonlb.policy.host, or nil), `policies` (moonlb.policy.store over the same host, or nil), `settings`: those of
+--   moonlb.allocator.engine, `configmap`, `configmap_namespace`, `lease_name`, `lease_duration`,
+--   `lease_renew_deadline`, `lease_retry`
 -- @treturn Controller  `counts`: action -> decisions carried out (for `pending`: told)
 function controller.new(options)
   local settings = options.settings
@@ -69,8 +72,9 @@ function controller.new(options)
     client = options.client, services = options.services, events = options.events,
     engine = new_engine(options, configmap_key), configmap_key = configmap_key,
     overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, held_events = {}, excluded = {}, leaving = {},
-    is_active = false, term = 0,
+    policies = options.policies, is_active = false, term = 0,
   }, Controller)
+  if self.policies then self.policies:attach(self.engine) end
   open_informers(self, settings)
   self.queue = workqueue.new({ name = "allocator", reconcile = function(key) return self:reconcile(key) end })
   self.writer = writer.new({ client = self.client, engine = self.engine, services = self.services,
@@ -135,6 +139,7 @@ local function take_office(self, term)
       self.is_active = true
       log.info("allocating", { services = self.services.count, identity = self.election.identity })
       self:tell_configmap()
+      if self.policies then self.policies:tell() end
       return self:add_all(self.engine:keys())
     end
     log.debug("not ready to allocate", { error = message })
@@ -221,8 +226,20 @@ end
 
 --- A Node appeared, changed, or (nil) is gone: its addresses are for nobody, or again for all.
 function Controller:on_node(name, object)
-  if object then self.engine:set_node(object) else self.engine:remove_node(name) end
-  if self.is_active then self:retry_pending() end
+  local is_other = true
+  if object then is_other = self.engine:set_node(object) else self.engine:remove_node(name) end
+  if not self.is_active then return end
+  self:retry_pending()
+  if is_other then self:add_all(self.engine:placed_by_policy()) end
+end
+
+--- An Event on the ConfigMap, by the leader alone: what concerns all that it configures.
+function Controller:tell_of_configmap(type, reason, message)
+  if not self.is_active then return end
+  local namespace, name = self.configmap_key:match("^(.-)/(.+)$")
+  local object = self.configmap or { kind = "ConfigMap", apiVersion = "v1",
+    metadata = { namespace = namespace, name = name } }
+  self.events:emit(object, type, reason, message)
 end
 
 -- Events on the ConfigMap itself, for each bad item; or that there is none.
@@ -328,6 +345,18 @@ local function release_finalizer(self, key, patch)
   return self.writer:write(key, { patch = patch, decision = { action = "release", addresses = {} } })
 end
 
+-- A Service that waits because its policy failed, or because of what somebody outside answered: nothing in the cluster
+-- will change when that does.
+local function plan_another_try(self, key, decision)
+  if not decision or decision.action ~= "pending" then return end
+  local failure = decision.failure
+  if failure then
+    self.queue:add_after(key, (self.engine.host:benched(failure.policy) or POLICY_AGAIN) + 0.1)
+  elseif decision.is_from_outside then
+    self.queue:add_after(key, OUTSIDE_AGAIN)
+  end
+end
+
 --- Bring one Service to what the engine says. In a task of the queue.
 -- @treturn boolean  true; or nil, message, reason: the queue comes again
 function Controller:reconcile(key)
@@ -341,6 +370,7 @@ function Controller:reconcile(key)
   end
   local result = self.engine:reconcile(key)
   self:tell(key, result)
+  plan_another_try(self, key, result.decision)
   if result.finalizer_removal then return release_finalizer(self, key, result.finalizer_removal) end
   if result.patch then
     ok, message, reason = self.writer:write(key, result)

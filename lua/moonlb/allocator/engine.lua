@@ -177,7 +177,8 @@ local function given(self, record, result)
   end
   return new_decision(record, action, { addresses = addresses, rule = result.rule, policy = result.policy, pool = pool,
     interface = interface_of(self, record), message = pool and "from " .. pool or "as asked for",
-    trace = result.trace, failure = result.failure, hostname = result.hostname, log = result.log })
+    trace = result.trace, failure = result.failure, hostname = result.hostname, log = result.log,
+    is_from_outside = result.is_from_outside })
 end
 
 local function policy_of(self, record)

@@ -45,6 +45,13 @@ function types.count(text)
   return nil, "a whole number"
 end
 
+-- Comma separated; empty items are nothing.
+function types.list(text)
+  local items = {}
+  for item in text:gmatch("[^,%s]+") do items[#items + 1] = item end
+  return items
+end
+
 -- kube-vip's log levels: numbers from 0 (info) up.
 function types.level(text)
   local word = text:lower()
@@ -108,6 +115,13 @@ settings.list = {
     "leave spec.loadBalancerIP as it is; the annotation alone says the address"),
   setting("Allocating", "keep_ccm_finalizer", "boolean", false, { "MOONLB_KEEP_CCM_FINALIZER" },
     "leave the finalizer service.kubernetes.io/load-balancer-cleanup to another controller"),
+
+  setting("Policies", "policy_dir", "text", "/etc/moonlb/policies", { "MOONLB_POLICY_DIR" },
+    "folder with policies, NAME.lua each, chosen by the ConfigMap's keys policy and policy-<namespace>"),
+  setting("Policies", "policy_fallback", choice("default", "pending"), "default", { "MOONLB_POLICY_FALLBACK" },
+    "when a policy fails: default (the stock policy decides) or pending (the Service waits)"),
+  setting("Policies", "policy_http_allow", "list", {}, { "MOONLB_POLICY_HTTP_ALLOW" },
+    "hosts that policies may ask by http.get: HOST (any port) or HOST:PORT, comma separated"),
 
   setting("Announcing", "interface", "text", nil, { "MOONLB_INTERFACE", "vip_interface" },
     "interface that announces (default: that of the default route)"),

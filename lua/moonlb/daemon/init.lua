@@ -8,9 +8,12 @@ local controller = require("moonlb.allocator.controller")
 local events = require("moonlb.kube.events")
 local informer = require("moonlb.kube.informer")
 local log = require("moonlb.core.log")
+local outside = require("moonlb.policy.outside")
+local policy_host = require("moonlb.policy.host")
 local projection = require("moonlb.daemon.projection")
 local runtime = require("moonlb.core.runtime")
 local server = require("moonlb.daemon.server")
+local store = require("moonlb.policy.store")
 local uv = require("luv")
 
 local daemon = {}
@@ -42,10 +45,24 @@ local function open_services(self)
   self.announced = self.settings.allocate and namespace and follow(namespace) or self.services
 end
 
+-- Mounted policies are loaded before the first Service is decided.
+local function start_policies(self)
+  local settings = self.settings
+  self.outside = outside.new(settings.policy_http_allow)
+  self.host = policy_host.new({ now = runtime.boottime, fallback = settings.policy_fallback,
+    http = self.outside })
+  self.policies = store.new({ dir = settings.policy_dir, host = self.host, outside = self.outside,
+    settings = store.service_settings(settings, settings.configmap_namespace .. "/" .. settings.configmap),
+    emit = function(...) if self.allocator then self.allocator:tell_of_configmap(...) end end,
+    on_swap = function() if self.allocator and self.allocator.is_active then self.allocator:retry_pending() end end })
+  self.policies:start()
+end
+
 local function start_allocator(self)
+  start_policies(self)
   self.allocator = controller.new({
     client = self.connection.client, election_client = self.connection.impatient, services = self.services,
-    events = self.events, settings = self.settings,
+    events = self.events, settings = self.settings, host = self.host, policies = self.policies,
     identity = ("%s_%08x"):format(self.settings.node_name, math.random(0, 0xffffffff)),
   })
   self.allocator:start()
@@ -132,6 +149,8 @@ function Daemon:stop(why)
   if self.announcer_task then self.announcer_task:cancel() end
   if self.announcer then self.announcer:stop() end
   if self.allocator then self.allocator:stop() end
+  if self.policies then self.policies:stop() end
+  if self.outside then self.outside:close() end
   if self.services then
     self.services:stop()
     self.announced:stop()

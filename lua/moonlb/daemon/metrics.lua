@@ -90,6 +90,24 @@ local function allocator(out, self)
   family(out, "pool_addresses_used", "gauge", "of them, not free", used)
 end
 
+local function policies(out, daemon)
+  if not daemon.policies then return end
+  local loaded, benched, failures = {}, {}, {}
+  for _, it in ipairs(daemon.policies:list()) do
+    loaded[#loaded + 1] = { it.is_loaded and not it.error and 1 or 0, { policy = it.name } }
+  end
+  for name, count in pairs(daemon.host.failures) do
+    failures[#failures + 1] = { count, { policy = name } }
+    benched[#benched + 1] = { daemon.host:benched(name) and 1 or 0, { policy = name } }
+  end
+  for _, samples in ipairs({ failures, benched }) do
+    table.sort(samples, function(a, b) return labels_text(a[2]) < labels_text(b[2]) end)
+  end
+  family(out, "policy_up_to_date", "gauge", "1 when the mounted file is in use, 0 when it was refused", loaded)
+  family(out, "policy_failures_total", "counter", "decisions and rankings at which a policy failed", failures)
+  family(out, "policy_benched", "gauge", "1 while a policy is not asked, because it failed again and again", benched)
+end
+
 local function announcer(out, self)
   if not self then return end
   queue(out, "status", self.queue:stats())
@@ -114,6 +132,7 @@ function metrics.render(daemon, server)
   process(out, daemon, server)
   api(out, daemon)
   allocator(out, daemon.allocator)
+  policies(out, daemon)
   announcer(out, daemon.announcer)
   return table.concat(out, "\n") .. "\n"
 end

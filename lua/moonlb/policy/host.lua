@@ -56,8 +56,8 @@ end
 --- Forget a policy that is no longer there.
 function Host:forget(name)
   local policy = self.policies[name]
-  if policy then policy.backend:forget(name) end
   self.policies[name], self.bench[name], self.missing[name] = nil, nil, nil
+  if policy then policy.backend:forget(name) end -- who waits for it is answered by this, and asks anew
 end
 
 -- Policies that are part of the binary are loaded when they are first asked for.
@@ -190,10 +190,12 @@ end
 
 -- Ask until what is given is still there when the answer comes: a back end may take its time.
 local function ask_and_judge(self, name, request, state)
-  local policy = self.policies[name]
   for attempt = 1, ATTEMPTS do
+    local policy = self.policies[name]
     local record, version = state.services[request.key], state.ownership.version
     local outcome = policy.backend:decide(name, request, state)
+    local was_taken_out = type(outcome) == "table" and outcome.code == "ECANCELED"
+    if self.policies[name] ~= policy or was_taken_out then return {}, "superseded" end
     if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
     if state.services[request.key] ~= record then return outcome, "superseded" end
     local verdict, addresses, failure = judge(state, record, name, outcome)

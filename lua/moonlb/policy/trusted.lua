@@ -212,7 +212,7 @@ end
 -- `http.get` went into it
 function Trusted:decide(name, request, state)
   local policy, answers = self.policies[name], {}
-  for _ = 0, MAX_OUTSIDE do
+  for asked = 0, MAX_OUTSIDE do
     self.answers, self.wanted = answers, nil
     local result = run_rules(self, policy, request, state)
     local wanted = self.wanted
@@ -221,6 +221,7 @@ function Trusted:decide(name, request, state)
       result.is_from_outside = next(answers) ~= nil or nil
       return result
     end
+    if asked == MAX_OUTSIDE then break end
     answers[wanted.url] = self.http.ask(wanted.url, wanted.timeout)
     if not state.services[request.key] then return failed(policy, "the Service was deleted meanwhile") end
   end

@@ -49,8 +49,9 @@ function Worker:load(name, text, file)
     entry.session:close()
     return nil, message, code
   end
-  self:forget(name)
+  local old = self.policies[name]
   self.policies[name] = entry
+  if old then old.session:close() end	-- who waits for it is answered by this, and asks the new one
   return { name = name, file = file, tests = loaded.tests, rules = loaded.rules, has_place = loaded.has_place }
 end
 
