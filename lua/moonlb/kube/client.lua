@@ -26,6 +26,8 @@ local REASONS = {
 
 -- Tries of a request that the server asked us to repeat later (429, 503 with Retry-After).
 local TRIES = 5
+-- Seconds after which a watch that the server does not end in time is ended by us.
+local GRACE = 15
 -- Never wait longer than this for one such repetition, in seconds.
 local LONGEST_PAUSE = 30
 
@@ -151,7 +153,8 @@ end
 
 --- Follow a collection.
 -- @tparam string path
--- @tparam table options  `resource_version`, `timeout` seconds, `label_selector`, `field_selector`
+-- @tparam table options  `resource_version`, `timeout` seconds, `idle` seconds without a byte (none), `label_selector`,
+--   `field_selector`
 -- @tparam function on_event  `(type, object)`: `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK`
 -- @tparam function on_end  `(err)` once; nil is a clean end, else `{message=, code=}` (`code` `"Expired"`: list anew)
 -- @return a handle with `close()`; no `on_end` comes after it
@@ -176,7 +179,11 @@ function Client:watch(path, options, on_event, on_end)
     on_event(event.type, object)
   end
   local err
-  handle, err = self.core:watch({ path = with_query(path, query), timeout = options.timeout + 15 }, on_line, on_end)
+  handle, err = self.core:watch({ path = with_query(path, query), timeout = options.timeout + GRACE,
+    idle = options.idle }, on_line, function(failure)
+    if failure and failure.status == 401 then self.on_unauthorized() end
+    on_end(failure)
+  end)
   if not handle then return nil, err end
   return handle
 end

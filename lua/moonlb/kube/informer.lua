@@ -15,6 +15,8 @@ Informer.__index = Informer
 
 -- The server ends a watch after a random time in between; seconds.
 local SHORTEST_WATCH, LONGEST_WATCH = 290, 590
+-- A server that sends bookmarks sends one a minute: a watch without a byte for so many seconds is dead.
+local SILENT_AFTER = 150
 -- Our own write must show within this many seconds.
 local DEAD_AFTER = 30
 -- The pause after failures: doubling from the first to the second; seconds.
@@ -215,6 +217,7 @@ end
 local function on_event(self, kind, object)
   local metadata = type(object.metadata) == "table" and object.metadata or {}
   recovered(self)
+  self.has_bookmarks = self.has_bookmarks or kind == "BOOKMARK"
   if kind == "DELETED" and is_object(object) then
     local key = informer.key(object)
     local known = self.store[key]
@@ -237,6 +240,7 @@ local function follow(self)
     local start_error
     handle, start_error = self.client:watch(self.path, {
       resource_version = self.resource_version, timeout = math.random(SHORTEST_WATCH, LONGEST_WATCH),
+      idle = self.has_bookmarks and SILENT_AFTER or nil,
       label_selector = self.selectors.label_selector, field_selector = self.selectors.field_selector,
     }, function(kind, object) on_event(self, kind, object) end, on_end)
     if not handle then return on_end({ message = tostring(start_error), code = "EAGAIN" }) end
