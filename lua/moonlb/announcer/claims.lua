@@ -27,7 +27,10 @@ Claims.__index = Claims
 -- @tparam table options
 --   `me` node name; `send(frame)` put a frame on the wire now; `announce(group, claim)` and `withdraw(group, why)`
 --   begin and stop answering; `place(group)` names that the leader ranked first, or nil; `on_claim(group, claim)`
---   (optional) after any change of a claim; `one_frame` in place of ONE_FRAME
+--   (optional) after any change of a claim; `on_rival(group)` (optional): a node with a lower claim announces what we
+--   announce, and neighbours may have believed it; `node_id(name)` what a node is in `heard` of frames (its name);
+--   `gap`: look for gaps in the calls of `step` (true), or somebody else does and calls `slept` (false); `one_frame`
+--   and `quiet_start` in place of ONE_FRAME and QUIET_START
 -- @treturn Claims
 function claims.new(options)
   local group_hash, forget_hash = hash.memo()
@@ -39,6 +42,10 @@ function claims.new(options)
     withdraw = options.withdraw,
     place = options.place or function() end,
     on_claim = options.on_claim or function() end,
+    on_rival = options.on_rival or function() end,
+    node_id = options.node_id or function(name) return name end,
+    looks_for_gaps = options.gap ~= false,
+    quiet_start = options.quiet_start or claims.QUIET_START,
     group_hash = group_hash,
     forget_hash = forget_hash,
     node_hash = node_hash,
@@ -52,7 +59,7 @@ function claims.new(options)
     open = {}, -- group -> since: nobody announces it as far as we know, or it is ours and idle
     changed = {}, -- own statements still to be repeated: group -> frames left
     relays = {}, -- others' claims to repeat, oldest first
-    wanted = {}, -- peers whose whole set we ask for
+    missing = {}, -- peers whose set we do not know whole -> true: to be asked for in the next frame
     asked = false, -- somebody asked for our whole set
     dirty = false,
     sequence = 0,
@@ -81,8 +88,9 @@ end
 --- Not alive, and no living peer vouches for it.
 function Claims:dead(name, now)
   if self:alive(name, now) then return false end
+  local id = self.node_id(name)
   for _, peer in pairs(self.peers) do
-    if now - peer.heard_at <= claims.SILENT and peer.vouches[name] then return false end
+    if now - peer.heard_at <= claims.SILENT and peer.vouches[id] then return false end
   end
   return true
 end
@@ -168,6 +176,7 @@ function Claims:consider(group, claim, now, sender)
     -- Its sender may announce what we announce: tell it at once, not at the next tick.
     if sender == claim.node and self.announcing[group] and sender ~= self.me then
       self:repeat_claim(group)
+      self.on_rival(group)
     end
     return
   end
@@ -223,19 +232,20 @@ local function hear_statements(self, name, peer, frame, now)
     end
   end
   local equal = peer.said.digest == frame.digest
-  -- The later parts of a whole set are still under way.
-  if not equal and not (part and peer.whole.left > 0) then
-    self.dirty = self.dirty or not self.wanted[name]
-    self.wanted[name] = true
-  elseif equal then
-    self.wanted[name] = nil
+  -- The later parts of a whole set, or of the changes, are still under way.
+  if equal then
+    self.missing[name] = nil
+  elseif not frame.more and not (part and peer.whole.left > 0) and self.missing[name] == nil then
+    self.dirty = true
+    self.missing[name] = true
   end
 end
 
 --- A frame arrived. The transport has checked its authentication and that it is no replay.
 -- @tparam table frame
 --   `from`, `digest`, `statements` = list of `{group, term, giving}`, `relays` = list of `{group, term, node}`,
---   `heard` = set of names, `want` = set of names, `gives_all`, `stale`, `whole` = `{id, index, total}` or nil
+--   `heard` = set of node_id(name), `want` = set of names, `gives_all`, `stale`, `whole` = `{id, index, total}` or nil,
+--   `more` = another frame goes on with these statements
 -- @tparam number now  seconds, the clock of `step`
 function Claims:hear(frame, now)
   local name = frame.from
@@ -257,6 +267,24 @@ function Claims:hear(frame, now)
   end
   hear_statements(self, name, peer, frame, now)
   if was_silent or gave_all ~= peer.gives_all then review_owner(self, name, now) end
+end
+
+--- A frame arrived that says what the peer's last one said.
+-- @tparam string name
+-- @tparam number at  when, by the clock of `step`; the past is fine
+function Claims:beat(name, at)
+  local peer = self.peers[name]
+  if peer and at > peer.truly_heard_at then
+    peer.heard_at, peer.truly_heard_at = math.max(at, peer.heard_at), at
+  end
+end
+
+--- Is any peer alive?
+function Claims:has_peers(now)
+  for name in pairs(self.peers) do
+    if self:alive(name, now) then return true end
+  end
+  return false
 end
 
 --- The API's copy of a claim, for newcomers and people.
@@ -291,6 +319,11 @@ function Claims:set_willing(group, is_willing, now)
   review(self, group, now)
 end
 
+--- Stop answering for a group though nobody took it over: we cannot serve it, and nobody else wants to.
+function Claims:cease(group, why)
+  if self.announcing[group] then stop_announcing(self, group, why) end
+end
+
 --- Our view of the API is older than 30 s (or is not).
 function Claims:set_stale(is_stale)
   self.dirty = self.dirty or self.stale ~= is_stale
@@ -305,7 +338,7 @@ end
 
 --- Synced and with a key: listen for QUIET_START, then claim.
 function Claims:start(now)
-  self.quiet_until = now + claims.QUIET_START
+  self.quiet_until = now + self.quiet_start
   self.last_look = now
 end
 
@@ -319,10 +352,12 @@ function Claims:take(group)
   self.announce(group, self.claim[group])
 end
 
--- We slept: what we held may be somebody else's by now, and silence was our own.
-local function wake_from_gap(self, now)
+--- We slept, or our link was down: what we held may be somebody else's by now, and silence was our own.
+function Claims:slept(now)
+  if not self.quiet_until then return end
   for group in pairs(self.announcing) do stop_announcing(self, group, "the process slept") end
-  self.quiet_until = now + claims.QUIET_WAKE
+  self.quiet_until = math.max(self.quiet_until, now + claims.QUIET_WAKE)
+  self.last_look = now
   self.open = {}
   self.dirty = true
   for _, peer in pairs(self.peers) do
@@ -379,7 +414,7 @@ end
 -- @tparam number now  CLOCK_BOOTTIME in seconds
 function Claims:step(now)
   if not self.quiet_until then return end
-  if now - self.last_look > claims.GAP then wake_from_gap(self, now) end
+  if self.looks_for_gaps and now - self.last_look > claims.GAP then self:slept(now) end
   self.last_look = now
   watch_peers(self, now)
   if not gives_all(self, now) then
@@ -414,6 +449,16 @@ local function take_relays(self)
   return list
 end
 
+-- Whom to ask for its whole set: in every other frame until it came, since a frame like the one before is not heeded.
+local function take_wants(self)
+  local want = {}
+  for name, is_due in pairs(self.missing) do
+    if is_due then want[name] = true end
+    self.missing[name] = not is_due
+  end
+  return want
+end
+
 --- Send a frame now; the transport calls it each TICK.
 function Claims:send(now)
   self.dirty = false
@@ -422,8 +467,6 @@ function Claims:send(now)
   for name, peer in pairs(self.peers) do
     if now - peer.truly_heard_at <= claims.VOUCH then heard[name] = true end
   end
-  local want = self.wanted
-  self.wanted = {}
   local whole = self.asked or self.mine.count <= self.one_frame
   self.asked = false
   self.send_frame({
@@ -432,7 +475,7 @@ function Claims:send(now)
     statements = whole and self.mine:list() or take_changes(self),
     relays = take_relays(self),
     heard = heard,
-    want = want,
+    want = take_wants(self),
     gives_all = gives_all(self, now),
     stale = self.stale or false,
     whole = whole and { id = self.sequence, index = 1, total = 1 } or nil,

@@ -9,6 +9,7 @@ local host = require("moonlb.announcer.host")
 local interface = require("moonlb.announcer.interface")
 local log = require("moonlb.core.log")
 local pace = require("moonlb.announcer.pace")
+local peers = require("moonlb.announcer.peers")
 local placement = require("moonlb.announcer.placement")
 local request = require("moonlb.announcer.request")
 local runtime = require("moonlb.core.runtime")
@@ -42,7 +43,8 @@ local function open_wire(self, options)
     on_change = function() self:on_network() end, on_removed = function(ip) self:on_removed(ip) end })
   if not self.host then return nil, message, code end
   self.wire = wire.new({ host = self.host, pulse = self.pulse, arp = parts.arp, ndp = parts.ndp,
-    now = runtime.boottime, random = math.random, after = self.pace.after, timer = async.timer })
+    now = runtime.boottime, random = math.random, after = self.pace.after, timer = async.timer,
+    on_attach = function(index) self.placement:attached(index) end })
   return true
 end
 
@@ -77,7 +79,10 @@ function announcer.new(options)
   for _, name in ipairs({ "interface", "services_interface" }) do
     if self.settings[name] then self.interface_names[self.settings[name]] = true end
   end
-  self.placement = placement.new({ node = self.node, on_change = function() end })
+  self.placement = placement.new({ node = self.node, now = runtime.boottime, after = async.timer,
+    is_alone = not self.settings.heartbeat, on_change = function(key) self:on_ownership(key) end,
+    on_rival = function(key) self:insist(key) end })
+  self.peers = peers.new(self)
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
   self.writer = writer.new(self)
@@ -97,6 +102,7 @@ function Announcer:start()
   if not ok or self.is_stopping then return nil, message or "stopped", code or "ECANCELED" end
   local swept = self.host:sweep(function(ip) return self.groups:services_of(ip)[1] ~= nil end)
   self.is_swept = true
+  if self.settings.heartbeat then self.peers:start() end
   log.info("announcer started", { node = self.node, swept = swept, services = self.services.count })
   return true
 end
@@ -112,11 +118,14 @@ function Announcer:every(seconds, fn)
   return self.heartbeat
 end
 
---- Take everything off the node: silent first, then off lo, then ARP settings as they were. Status stays: kube-proxy
--- would drop its rules.
+--- Take everything off the node: others take over, then silent, then off lo, then ARP settings as they were. Status
+-- stays: kube-proxy would drop its rules. Inside a coroutine when there may be other nodes.
 function Announcer:stop()
-  if self.is_stopping then return end
+  if self.is_leaving then return end
+  self.is_leaving = true
+  if async.running() then self.peers:leave() end
   self.is_stopping = true
+  self.peers:stop()
   self.heartbeat:stop()
   self.queue:stop()
   self.slices:stop()
@@ -127,12 +136,19 @@ function Announcer:stop()
   self.pulse:close()
 end
 
+-- The nodes that the leader ranked first, as text.
+local function place_of(service)
+  local annotations = service and service.metadata.annotations
+  return type(annotations) == "table" and annotations["moonlb.io/place"] or nil
+end
+
 -- All of a Service that placing looks at, as text. What this node wrote into status and claim is not among it.
 function Announcer:signature(service, wanted)
   if not wanted then return nil end
   local claim = claim_of(service)
   return table.concat({ table.concat(wanted.addresses, ","), wanted.interface or "", tostring(wanted.is_local),
-    service.metadata.uid, claim and claim.node ~= self.node and claim.term .. " " .. claim.node or "" }, "|")
+    service.metadata.uid, claim and claim.node ~= self.node and claim.term .. " " .. claim.node or "",
+    place_of(service) or "" }, "|")
 end
 
 -- What the informer says of one Service.
@@ -208,8 +224,9 @@ function Announcer:find_interface(ip, keys)
   return link
 end
 
--- Is the address known to be ours, by the claim that the API remembers?
-function Announcer:is_known(ip, keys)
+-- Is the address known to be ours, by the claim that the API remembers, or since another node held it before?
+function Announcer:is_known(ip, keys, claim)
+  if claim.term > 1 then return true end
   for _, key in ipairs(keys) do
     local service = self.services:get(key)
     if service and claim_of(service) and writer.in_status(service)[ip] then return true end
@@ -238,6 +255,37 @@ function Announcer:place_soon(key)
   end)
 end
 
+-- Placement decided about the group. While the pulse waits for what is no longer ours, nothing is put off.
+function Announcer:on_ownership(key)
+  if self.is_hurried then self:place(key) else self:place_soon(key) end
+end
+
+-- Another node announced what this one holds: neighbours may have believed it.
+function Announcer:insist(key)
+  local group = self.groups:of(key)
+  for _, ip in ipairs(group and group.addresses or {}) do
+    if self.vips[ip] then self.vips[ip]:insist() end
+  end
+end
+
+-- The nodes that the leader ranked first for the group, or nil.
+function Announcer:ranking(group)
+  for _, key in ipairs(group.services) do
+    local text, names = place_of(self.services:get(key)), {}
+    for name in (text or ""):gmatch("[^,%s]+") do names[#names + 1] = name end
+    if text then return names end
+  end
+  return nil
+end
+
+-- The interface of the group's first address that has one: the group belongs to its segment.
+local function first_link(group, choices)
+  for _, ip in ipairs(group.addresses) do
+    if choices[ip].link then return choices[ip].link end
+  end
+  return nil
+end
+
 --- Decide anew for the group that `key` is in, and let its VIPs act. Never waits.
 function Announcer:place(key)
   local group = self.groups:of(key)
@@ -251,19 +299,23 @@ function Announcer:place(key)
     can_any, why_not = can_any or link ~= nil, why_not or reason
   end
   local trouble = self:group_trouble(group) or (not can_any and why_not or nil)
-  self.placement:update({ id = group.id, record = self:record(group), trouble = trouble })
-  local is_mine = self.placement:owner(group.id)
-  for ip, choice in pairs(choices) do self:act(ip, choice, is_mine, trouble) end
+  self.placement:update({ id = group.id, key = key, record = self:record(group), trouble = trouble,
+    interface = first_link(group, choices), place = self:ranking(group) })
+  local is_mine, claim, why = self.placement:owner(group.id)
+  if not is_mine then
+    why = trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
+  end
+  for ip, choice in pairs(choices) do self:act(ip, choice, is_mine and claim, why) end
 end
 
--- One address: serve it here, or say why not.
-function Announcer:act(ip, choice, is_mine, trouble)
+-- One address: serve it here by that claim (nil: it is not this node's), or say why not.
+function Announcer:act(ip, choice, claim, why_not)
   local it = self.vips[ip] or self:new_vip(ip)
   it.keys = choice.keys
-  if not is_mine or not choice.link then
-    it:wait(trouble or choice.reason or "another node's")
+  if not claim or not choice.link then
+    it:wait(why_not or choice.reason)
   else
-    it:serve(choice.link, self:is_known(ip, choice.keys))
+    it:serve(choice.link, self:is_known(ip, choice.keys, claim))
   end
 end
 
@@ -311,6 +363,7 @@ function Announcer:on_vip(it, old)
 end
 
 function Announcer:on_pulse(event)
+  if self.is_stopping or self.peers:on_pulse(event) then return end
   if event.type == "conflict" then
     local it = self.vips[event.address]
     if it then it:heard(event) end
@@ -318,7 +371,11 @@ function Announcer:on_pulse(event)
     if event.code == "ENODEV" then self.wire:interface_gone(event.index) end
   elseif event.type == "mute" then
     log.warn("the pulse thread went mute: nothing is answered", { reason = event.reason })
-    self.pulse:acknowledge()	-- a lone node: nobody else can have taken over meanwhile
+    self.is_hurried = true
+    self.placement:slept()	-- others may have taken over: what this node held is dropped
+    self.is_hurried = false
+    self.wire:flush()
+    self.pulse:acknowledge()
   elseif event.type == "unmute" then
     log.info("the pulse thread answers again")
   end
@@ -336,6 +393,7 @@ end
 function Announcer:on_network()
   if self.is_stopping then return end
   self.wire:links_changed()
+  self.peers:links_changed()
   local fingerprint = interface.fingerprint(self.host.view, self.interface_names)
   if fingerprint == self.fingerprint then return end
   self.fingerprint = fingerprint

@@ -107,7 +107,8 @@ end
 
 --- The patch that makes the Service say what is so, or nil when it does.
 -- @tparam table service  the object
--- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone), `claim` `{term=, node=}`,
+-- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone), `claim` `{term=, node=}` (nil:
+--   leave what the API remembers alone),
 --   `conflicts` (array for moonlb.announcer.conflict.format), `freed` (set of addresses that this node holds)
 -- @treturn table|nil  merge patch, guarded by resourceVersion
 function Status:patch(service, wanted)
@@ -115,8 +116,10 @@ function Status:patch(service, wanted)
   local ingress
   if wanted.addresses then
     local is_served = wanted.addresses[1] ~= nil
-    annotations[status.HOST] = is_served and wanted.claim.node
-    annotations[status.CLAIM] = is_served and ("%d %s"):format(wanted.claim.term, wanted.claim.node)
+    if wanted.claim or not is_served then
+      annotations[status.HOST] = is_served and wanted.claim.node
+      annotations[status.CLAIM] = is_served and ("%d %s"):format(wanted.claim.term, wanted.claim.node)
+    end
     ingress = build_ingress(service, wanted.addresses)
     if self:same_ingress(ingress, ingress_of(service)) then ingress = nil end
   end

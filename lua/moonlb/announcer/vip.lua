@@ -194,6 +194,11 @@ function Vip:burst(reason)
   step(1)
 end
 
+--- A node of ours with a lower claim announces it too: tell the neighbours again, unless that is under way.
+function Vip:insist()
+  if self.state == "held" then self:burst("another node announced it too") end
+end
+
 -- Only where vip_arpRate asks for it: switches and neighbours learn from the burst.
 function Vip:refresh()
   if not self.arp_rate then return end

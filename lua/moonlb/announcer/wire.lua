@@ -17,11 +17,13 @@ local NEXT_TURN = 0.001
 local ANNOUNCE_BATCH, PACE = 100, 0.01
 
 --- @tparam table options  `host` (moonlb.announcer.host), `pulse`, `arp`, `ndp` (core modules), `now()`, `random()`,
---   `after(seconds, fn)` for VIPs (moonlb.announcer.pace), `timer(seconds, fn)` for the wire itself
+--   `after(seconds, fn)` for VIPs (moonlb.announcer.pace), `timer(seconds, fn)` for the wire itself,
+--   `on_attach(index)` (optional): the pulse opened sockets on an interface
 -- @treturn table  the functions that moonlb.announcer.vip asks of its `io`, bound
 function wire.new(options)
   local self = setmetatable({
     host = options.host, pulse = options.pulse, protocols = { [4] = options.arp, [6] = options.ndp },
+    on_attach = options.on_attach or function() end,
     now = options.now, random = options.random, after = options.after, timer = options.timer,
     attached = {}, held = {}, takes = {}, take_order = {}, first_take = 1, drops = {}, announcements = {},
   }, Wire)
@@ -47,6 +49,7 @@ function Wire:attach(index)
   else
     local ok, message, code = self.pulse:attach(index, link.mac)
     if not ok then return nil, name_capability(message, code), code end
+    self.on_attach(index)
   end
   self.attached[index] = link.mac
   return true

@@ -85,16 +85,18 @@ function Writer:wanted(key, service)
   for _, ip in ipairs(request.addresses) do
     wanted.freed[ip] = self.owner.vips[ip] ~= nil and self.owner.vips[ip]:is_answering()
   end
-  local _, claim = self.owner.placement:owner(self.owner.groups:of(key).id)
+  local group = self.owner.groups:of(key)
+  local _, claim = self.owner.placement:owner(group.id)
   if wanted.addresses then
     self.unserved[key] = nil
-    wanted.claim = claim
+    -- The API may remember a higher one, of a node that is gone: that stays until somebody's is higher still.
+    if self.owner.placement:outranks(group.id, self.owner:record(group)) then wanted.claim = claim end
     -- The group has another oldest Service since this turn began: it is placed in a moment, and written then.
     if not claim then
       wanted.addresses = nil
       self.owner.queue:add_after(key, 0.1)
     end
-  elseif is_ours and self:is_unserved_long(key) then
+  elseif is_ours and not (claim and claim.node ~= self.owner.node) and self:is_unserved_long(key) then
     wanted.addresses = {}
   end
   return wanted

@@ -1,4 +1,4 @@
---- Base64 (RFC 4648 section 4), for the certificates and keys in a kubeconfig.
+--- Base64 (RFC 4648 section 4), for the certificates and keys in a kubeconfig and in Secrets.
 -- @module moonlb.kube.base64
 local base64 = {}
 
@@ -24,6 +24,23 @@ function base64.decode(text)
     end
   end
   return table.concat(bytes)
+end
+
+--- Encode, without line breaks.
+-- @tparam string bytes
+-- @treturn string
+function base64.encode(bytes)
+  local text = {}
+  for i = 1, #bytes, 3 do
+    local a, b, c = bytes:byte(i, i + 2)
+    local word = a << 16 | (b or 0) << 8 | (c or 0)
+    for digit = 0, 3 do
+      local value = word >> (18 - 6 * digit) & 63
+      local is_padding = (digit == 2 and not b) or (digit == 3 and not c)
+      text[#text + 1] = is_padding and "=" or ALPHABET:sub(value + 1, value + 1)
+    end
+  end
+  return table.concat(text)
 end
 
 return base64
