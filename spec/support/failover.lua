@@ -76,6 +76,16 @@ function Play:answering(ip, from)
   return names
 end
 
+--- Wait until moonlb on the node has said a text (since the start).
+function Play:until_said(name, text)
+  loop.until_true(function() return (self.lab.output[name] or ""):find(text, 1, true) end, 15, name .. ": " .. text)
+end
+
+--- Set an annotation of a Node.
+function Play:annotate_node(name, key, value)
+  assert(self.lab.kube:merge_patch("/api/v1/nodes/" .. name, { metadata = { annotations = { [key] = value } } }))
+end
+
 --- Send a signal to moonlb of a node.
 function Play:signal(name, signal)
   assert(lan.kill(self.running[name], signal), name .. " does not run moonlb")
@@ -95,7 +105,8 @@ Client.__index = Client
 
 --- Begin to ask.
 function Play:client(rate, ...)
-  local started = self.lab:start("client", "/usr/bin/python3", uv.cwd() .. "/spec/support/udp_client.py", tostring(rate), tostring(PORT), ...)
+  local started = self.lab:start("client", "/usr/bin/python3", uv.cwd() .. "/spec/support/udp_client.py",
+    tostring(rate), tostring(PORT), ...)
   local client = setmetatable({ process = started, addresses = { ... } }, Client)
   client:until_from(nil, { ... })
   return client

@@ -1,8 +1,8 @@
 --- What heartbeats need before they may begin: the cluster's identity and the key, which lies in a Secret.
 --
--- The Secret `moonlb-heartbeat` holds `current` and, while a key is being changed, `previous`: 32 bytes each, base64. The
--- announcer that misses it makes it; of many that try, the API server lets one. A node uses the new key for sending once
--- every peer that it hears has it (core/segment.h), so a change of keys parts nobody.
+-- The Secret `moonlb-heartbeat` holds `current` and, while a key is being changed, `previous`: 32 bytes each, base64.
+-- The announcer that misses it makes it; of many that try, the API server lets one. A node uses the new key for sending
+-- once every peer that it hears has it (core/segment.h), so a change of keys parts nobody.
 -- @module moonlb.announcer.heartbeats
 local async = require("moonlb.async")
 local base64 = require("moonlb.kube.base64")
@@ -63,7 +63,7 @@ function Heartbeats:trouble()
     self.error or self.secrets.error or "not read yet")
 end
 
--- The UID of namespace kube-system is the cluster's for life. Without the right to read it the keys alone part clusters.
+-- The UID of namespace kube-system is the cluster's for life. Where it may not be read, the key alone parts clusters.
 local function find_identity(self)
   while not self.is_stopped do
     local namespace, message, reason = self.client:get("/api/v1/namespaces/kube-system")

@@ -301,7 +301,8 @@ function Announcer:place(key)
   local trouble = self:group_trouble(group) or (not can_any and why_not or nil)
   self.placement:update({ id = group.id, key = key, record = self:record(group), trouble = trouble,
     interface = first_link(group, choices), place = self:ranking(group) })
-  local is_mine, claim, why = self.placement:owner(group.id)
+  local is_mine, claim, why, is_failure = self.placement:owner(group.id)
+  self:complain(group.services, "segment", "AnnounceFailed", is_failure and why or nil)
   if not is_mine then
     why = trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
   end

@@ -1,5 +1,5 @@
 --- Who owns a group: the seam between the announcer and the rules (moonlb.announcer.claims), one set of rules for each
--- segment, that is for each interface that announces. Without heartbeats this node is alone, and owns what it can serve.
+-- segment, that is for each interface that announces. Without heartbeats this node is alone: what it can serve is its.
 -- @module moonlb.announcer.placement
 local heartbeat = require("moonlb.core.heartbeat")
 local segment = require("moonlb.announcer.segment")
@@ -12,6 +12,9 @@ Placement.__index = Placement
 --- A node that cannot serve a group any more answers on for this time, in seconds, if others may take it over.
 placement.GIVE = 2
 
+-- An interface that could not be listened on is tried again after this many seconds.
+local ATTACH_RETRY = 10
+
 -- The key of the segment of a node without heartbeats.
 local ALONE = 0
 
@@ -21,7 +24,7 @@ local ALONE = 0
 function placement.new(options)
   return setmetatable({ node = assert(options.node), on_change = options.on_change, now = assert(options.now),
     on_rival = options.on_rival or function() end, after = assert(options.after), is_alone = options.is_alone,
-    groups = {}, by_id = {}, segments = {}, changed = {}, waits_for = "heartbeats are not set up yet" }, Placement)
+    groups = {}, by_id = {}, segments = {}, changed = {}, waits_for = "the heartbeats of other nodes are not heard yet" }, Placement)
 end
 
 --- The text of annotation `moonlb.io/claim`, "term node", or nil, message, "EINVAL".
@@ -72,7 +75,21 @@ local function new_segment(self, index, mtu)
   return it
 end
 
--- The segment of an interface; nil while it cannot be spoken on.
+-- Later, everything that has no segment is tried again.
+local function retry_later(self)
+  if self.is_retrying then return end
+  self.is_retrying = true
+  self.after(ATTACH_RETRY, function()
+    self.is_retrying = false
+    if self.is_stopped then return end
+    for id, state in pairs(self.groups) do
+      if not state.segment then self.changed[id] = true end
+    end
+    flush(self)
+  end)
+end
+
+-- The segment of an interface; nil while it cannot be spoken on (nil, message: for a reason that people must see to).
 local function segment_for(self, interface)
   if self.is_alone then return self.segments[ALONE] or new_segment(self, ALONE) end
   if not interface or not self.pulse then return nil end
@@ -80,8 +97,8 @@ local function segment_for(self, interface)
   if found then return found end
   local ok, message = self.attach(interface.index)
   if not ok then
-    self.waits_for = message
-    return nil
+    retry_later(self)
+    return nil, message
   end
   return new_segment(self, interface.index, function() return self.mtu_of(interface.index) end)
 end
@@ -152,7 +169,9 @@ function Placement:update(group)
     self.groups[group.id], self.by_id[state.binary_id] = state, state
   end
   state.key, state.place, state.record = group.key or group.id, group.place, group.record
-  local to = segment_for(self, group.interface) or state.segment
+  local to, failure = segment_for(self, group.interface)
+  state.failure = failure
+  to = to or state.segment
   if not to then return end
   state.is_updating = true
   move(self, state, to)
@@ -178,10 +197,11 @@ end
 -- @treturn boolean  this node does
 -- @treturn table|nil  the claim `{term=, node=}`
 -- @treturn string|nil  why nobody is known to
+-- @treturn boolean|nil  whether that is a failure
 function Placement:owner(id)
   local state = self.groups[id]
   if not state then return false, nil end
-  if not state.segment then return false, state.record, self.waits_for end
+  if not state.segment then return false, state.record, state.failure or self.waits_for, state.failure ~= nil end
   return state.segment.claims.announcing[state.binary_id] or false, state.segment.claims.claim[state.binary_id]
 end
 

@@ -11,7 +11,7 @@ Segment.__index = Segment
 
 -- What of a frame the thread would repeat, as text: the same text is not said again.
 local function fingerprint(frame)
-  local parts = { tostring(frame.digest), tostring(frame.gives_all), tostring(frame.stale), tostring(frame.whole ~= nil) }
+  local parts = { ("%d %s %s %s"):format(frame.digest, frame.gives_all, frame.stale, frame.whole ~= nil) }
   for name in pairs(frame.want) do parts[#parts + 1] = name end
   for _, list in ipairs({ frame.statements, frame.relays }) do
     for _, entry in ipairs(list) do

@@ -36,6 +36,8 @@ local function missing(daemon)
   end
   if daemon.settings.announce then
     need(daemon.announcer and daemon.announcer.is_swept, "announcer: " .. (daemon.announcer_error or "starting"))
+    local reason = daemon.announcer and daemon.announcer.peers:trouble()
+    need(not reason, "heartbeats: " .. (reason or ""))
   end
   return reasons
 end
