@@ -94,6 +94,12 @@ describe("kubectl create", function()
     c:run("-n", ns, "create", "service", "externalname", "en", "--external-name=example.com")
     assert.equal("example.com", object(c, "-n", ns, "svc", "en").spec.externalName)
     c:run("-n", ns, "create", "deployment", "d", "--image=nginx")
+  end))
+
+  it("makes a token of a ServiceAccount", kubernetes.test(function(c)
+    c:needs_client(24, pending)
+    local ns = c:namespace()
+    c:run("-n", ns, "create", "serviceaccount", "sa")
     assert.matches("^%S+%s*$", (c:run("-n", ns, "create", "token", "sa")))
   end))
 
@@ -121,6 +127,7 @@ describe("kubectl create", function()
 
   it("-f refuses a field that does not exist", kubernetes.test(function(c)
     c:needs("strict", pending)
+    c:needs_client(27, pending)
     local ns = c:namespace()
     local code, _, err = c:kubectl("-n", ns, "create", "-f", "-", { stdin = service("x", "  bogus: 1\n") })
     assert.equal(1, code)
@@ -158,6 +165,7 @@ describe("kubectl apply", function()
 
   it("refuses a field that does not exist, new and changed", kubernetes.test(function(c)
     c:needs("strict", pending)
+    c:needs_client(27, pending)
     local ns = c:namespace()
     for _ = 1, 2 do
       local code, _, err = c:kubectl("-n", ns, "apply", "-f", "-", { stdin = service("web", "  selectr: {a: b}\n") })
@@ -217,6 +225,7 @@ describe("kubectl patch", function()
   end))
 
   it("--subresource=status takes status and metadata, not spec", kubernetes.test(function(c)
+    c:needs_client(24, pending)
     local ns = c:namespace()
     c:apply(service("web"), "-n", ns)
     c:run("-n", ns, "patch", "svc", "web", "--subresource=status", "--type=merge", "-p",
@@ -233,6 +242,7 @@ describe("kubectl patch", function()
 
   it("an ingress address of a LoadBalancer gets the mode VIP", kubernetes.test(function(c)
     c:needs("ipmode", pending)
+    c:needs_client(24, pending)
     local ns = c:namespace()
     c:apply(service("web"), "-n", ns)
     c:run("-n", ns, "patch", "svc", "web", "--subresource=status", "--type=merge", "-p",
@@ -296,6 +306,7 @@ end)
 
 describe("kubectl wait", function()
   it("sees a field appear", kubernetes.test(function(c)
+    c:needs_client(24, pending)
     local ns = c:namespace()
     c:apply(service("web"), "-n", ns)
     local wait = c:spawn("-n", ns, "wait", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}=10.1.2.3", "svc/web",
@@ -356,6 +367,7 @@ describe("kubectl expose, auth, discovery", function()
 
   it("auth whoami answers", kubernetes.test(function(c)
     c:needs("self_subject_review", pending)
+    c:needs_client(28, pending)
     assert.matches("Username", (c:run("auth", "whoami")))
   end))
 

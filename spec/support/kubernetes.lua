@@ -1,8 +1,8 @@
 --- An API server for specs: the embedded one, or a real one, with kubectl at hand.
 --
 -- `MOONLB_CLUSTER=real` (set by spec/cluster/conformance) takes the server of `KUBECONFIG`; else each `start` gives a
--- fresh embedded one, in this process and on its loop. A spec names what it needs of the server: `c:needs("ipmode", pending)`
--- skips it by name where that is missing.
+-- fresh embedded one, in this process and on its loop. A spec names what it needs of the server:
+-- `c:needs("ipmode", pending)` skips it by name where that is missing.
 -- @module spec.support.kubernetes
 local uv = require("luv")
 
@@ -83,7 +83,7 @@ local function start_real()
   }, Cluster)
   local code, version, err = self:kubectl("get", "--raw", "/version")
   assert(code == 0, err)
-  self.minor = assert(tonumber(version:match('"minor":%s*"(%d+)')), "no minor version in " .. version)
+  self.minor = assert(tonumber(version:match('"minor":%s*"(%d+)%+?"')), "no minor version in " .. version)
   local _, server = self:kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
   self.server = server
   return self
@@ -110,6 +110,22 @@ function Cluster:needs(feature, pending)
   if not self.features[feature] then
     self:stop()
     pending(("the server (1.%d) lacks %s"):format(self.minor, feature))
+  end
+end
+
+local client_minor
+
+--- Skip the test, by name, unless kubectl is 1.`minor` or newer (Debian 12 has 1.20).
+-- @tparam integer minor
+-- @tparam function pending  as for `needs`
+function Cluster:needs_client(minor, pending)
+  if not client_minor then
+    local version = self:run("version", "--client", "-o", "json")
+    client_minor = assert(tonumber(version:match('"minor":%s*"(%d+)%+?"')), "no minor version in " .. version)
+  end
+  if client_minor < minor then
+    self:stop()
+    pending(("kubectl 1.%d is older than 1.%d"):format(client_minor, minor))
   end
 end
 

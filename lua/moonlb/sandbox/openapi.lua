@@ -57,9 +57,7 @@ end
 
 -- ---- version 2 in protobuf: gnostic's OpenAPIv2.proto ----
 
--- A length-delimited field. Numbers: Document 1 swagger, 2 info, 8 paths, 9 definitions; Info 1 title, 2 version;
--- Definitions 1 entry; NamedSchema 1 name, 2 value; Schema 4 description, 31 extension; NamedAny 1 name, 2 value;
--- Any 2 yaml.
+-- A length-delimited field.
 local function field(number, bytes)
   local out, value = {}, #bytes
   for _, v in ipairs({ number << 3 | 2, value }) do
@@ -72,23 +70,38 @@ local function field(number, bytes)
   return table.concat(out) .. bytes
 end
 
-local function definition(resource)
-  local yaml = ("- group: %q\n  kind: %s\n  version: %s\n"):format(resource.group, resource.kind, resource.version)
-  local extension = field(1, "x-kubernetes-group-version-kind") .. field(2, field(2, yaml))
-  local schema = field(4, resource.kind) .. field(31, extension)
-  local name = (resource.api_version:gsub("/", ".")) .. "." .. resource.kind
-  return field(1, field(1, name) .. field(2, schema))
+-- NamedAny { 1 name, 2 Any { 2 yaml } }
+local function kind_extension(yaml)
+  return field(1, "x-kubernetes-group-version-kind") .. field(2, field(2, yaml))
 end
 
---- `/openapi/v2`, Content-Type `openapi.v2_type`.
+-- NamedSchema { 1 name, 2 Schema { 4 description, 31 extension } }. Without a type kubectl checks nothing below it.
+local function definition(resource)
+  local yaml = ("- group: %q\n  kind: %s\n  version: %s\n"):format(resource.group, resource.kind, resource.version)
+  local name = (resource.api_version:gsub("/", ".")) .. "." .. resource.kind
+  return field(1, field(1, name) .. field(2, field(4, resource.kind) .. field(31, kind_extension(yaml))))
+end
+
+-- NamedPathItem { 1 name, 2 PathItem { 8 patch: Operation { 8 parameter, 13 extension } } }: that a kind's PATCH takes
+-- `dryRun` is how kubectl knows that --dry-run=server and diff are safe.
+-- ParametersItem { 1 Parameter { 2 NonBodyParameter { 3 QueryParameterSubSchema { 2 in, 4 name, 6 type } } } }
+local function path_item(resource)
+  local parameter = field(2, "query") .. field(4, "dryRun") .. field(6, "string")
+  local yaml = ("group: %q\nkind: %s\nversion: %s\n"):format(resource.group, resource.kind, resource.version)
+  local operation = field(8, field(1, field(2, field(3, parameter)))) .. field(13, kind_extension(yaml))
+  return field(2, field(1, path_of(resource)) .. field(2, field(8, operation)))
+end
+
+--- `/openapi/v2`, Content-Type `openapi.v2_type`: Document { 1 swagger, 2 Info { 1 title, 2 version },
+-- 8 Paths { 2 path }, 9 Definitions { 1 entry } }.
 -- @treturn string  protobuf
 function openapi.v2()
-  local definitions = {}
+  local definitions, paths = {}, {}
   for i, resource in ipairs(resources.all()) do
-    definitions[i] = definition(resource)
+    definitions[i], paths[i] = definition(resource), path_item(resource)
   end
-  return field(1, "2.0") .. field(2, field(1, "moonlb sandbox") .. field(2, "1")) .. field(8, "")
-    .. field(9, table.concat(definitions))
+  return field(1, "2.0") .. field(2, field(1, "moonlb sandbox") .. field(2, "1"))
+    .. field(8, table.concat(paths)) .. field(9, table.concat(definitions))
 end
 
 return openapi
