@@ -164,13 +164,11 @@ describe("kubectl apply", function()
   end))
 
   it("refuses a field that does not exist, new and changed", kubernetes.test(function(c)
-    c:needs("strict", pending)
-    c:needs_client(27, pending)
     local ns = c:namespace()
     for _ = 1, 2 do
       local code, _, err = c:kubectl("-n", ns, "apply", "-f", "-", { stdin = service("web", "  selectr: {a: b}\n") })
       assert.equal(1, code)
-      assert.matches('unknown field "spec.selectr"', err)
+      assert.matches('unknown field "[%w.]*selectr"', err) -- said by the server, or by kubectl before 1.27
       c:apply(service("web"), "-n", ns)
     end
   end))

@@ -520,6 +520,19 @@ describe("the sandbox API", function()
     end)
   end)
 
+  it("an Event goes after an hour", function()
+    local now = 1767225600
+    api = apis.new({ now = function() return now end })
+    local path = "/api/v1/namespaces/default/events"
+    ask(api, "POST", path, { metadata = { name = "e" }, involvedObject = { namespace = "default" } })
+    now = now + 3600
+    api:expire_events()
+    assert.equal(200, (ask(api, "GET", path .. "/e")))
+    now = now + 1
+    api:expire_events()
+    assert.equal(404, (ask(api, "GET", path .. "/e")))
+  end)
+
   it("a Lease wants six digits, and bounds", function()
     local path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
     assert.equal(400, (ask(api, "POST", path,

@@ -4,6 +4,7 @@
 -- @module moonlb.sandbox.api
 local uv = require("luv")
 local httpd = require("moonlb.core.httpd")
+local clock = require("moonlb.sandbox.clock")
 local faults = require("moonlb.sandbox.faults")
 local json = require("moonlb.sandbox.json")
 local resources = require("moonlb.sandbox.resources")
@@ -17,6 +18,8 @@ local api = {}
 
 local Server = { __name = "moonlb.sandbox.api.server" }
 Server.__index = Server
+
+local event_lifetime_s = 3600 -- as kube-apiserver's --event-ttl
 
 local default_cidrs = { "10.96.0.0/16", "fd00:96::/112" }
 
@@ -66,6 +69,19 @@ function Server:create(api_version, plural, namespace, object)
     return nil, refused.message, refused.reason
   end
   return record.object
+end
+
+--- Remove Events older than an hour, as a real server does.
+function Server:expire_events()
+  local old = {}
+  for record in self.store:each("events", {}) do
+    if self.now() - clock.seconds(record.object.metadata.creationTimestamp) > event_lifetime_s then
+      old[#old + 1] = record.key
+    end
+  end
+  for _, key in ipairs(old) do
+    self.store:remove("events", key)
+  end
 end
 
 -- ---- requests ----
@@ -153,9 +169,11 @@ end
 
 -- ---- server ----
 
-local function start_bookmarks(self, seconds)
-  self.bookmark_timer = uv.new_timer()
-  self.bookmark_timer:start(math.floor(seconds * 1000), math.floor(seconds * 1000), function()
+-- What happens each minute: bookmarks, and the end of old Events.
+local function start_minutes(self, seconds)
+  self.minute_timer = uv.new_timer()
+  self.minute_timer:start(math.floor(seconds * 1000), math.floor(seconds * 1000), function()
+    self:expire_events()
     local all = {}
     for watch in pairs(self.watches) do
       all[#all + 1] = watch
@@ -182,7 +200,7 @@ function api.start(options)
   self.listener = listener
   self.port = listener:port()
   self.url = "http://127.0.0.1:" .. self.port
-  start_bookmarks(self, options.bookmark_interval or 60)
+  start_minutes(self, options.bookmark_interval or 60)
   return self
 end
 
@@ -197,8 +215,8 @@ function Server:stop()
     timer:close()
   end
   self.delayed = {}
-  self.bookmark_timer:stop()
-  self.bookmark_timer:close()
+  self.minute_timer:stop()
+  self.minute_timer:close()
   self.listener:close()
   self.listener = nil
 end
