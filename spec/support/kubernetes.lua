@@ -2,7 +2,7 @@
 --
 -- `MOONLB_CLUSTER=real` (set by spec/cluster/conformance) takes the server of `KUBECONFIG`; else each `start` gives a
 -- fresh embedded one, in this process and on its loop. A spec names what it needs of the server:
--- `c:needs("ipmode", pending)` skips it by name where that is missing.
+-- `c:needs("ipmode")` skips it by name where that is missing.
 -- @module spec.support.kubernetes
 local uv = require("luv")
 
@@ -104,8 +104,9 @@ end
 
 --- Skip the test, by name, unless the server has a feature.
 -- @tparam string feature
--- @tparam function pending  busted's, as the `it` sees it: no other file can reach the one of the running test
+-- @tparam[opt] function pending  busted's, as the `it` sees it; needed only outside `kubernetes.test`
 function Cluster:needs(feature, pending)
+  pending = pending or self.pending
   assert(self.features[feature] ~= nil, "no such feature: " .. feature)
   if not self.features[feature] then
     self:stop()
@@ -117,8 +118,9 @@ local client_minor
 
 --- Skip the test, by name, unless kubectl is 1.`minor` or newer (Debian 12 has 1.20).
 -- @tparam integer minor
--- @tparam function pending  as for `needs`
+-- @tparam[opt] function pending  as for `needs`
 function Cluster:needs_client(minor, pending)
+  pending = pending or self.pending
   if not client_minor then
     local version = self:run("version", "--client", "-o", "json")
     client_minor = tonumber(version:match('"minor":%s*"(%d+)%+?"')) or 0 -- built without a version: take it for old
@@ -221,6 +223,19 @@ function Cluster:stop()
   remove_tree(self.home)
 end
 
+-- busted's `pending` of the running test is a global of the spec's own file and of no other.
+local function pending_of(fn)
+  local i, name, environment_of_file = 1, debug.getupvalue(fn, 1)
+  while name and name ~= "_ENV" do
+    i = i + 1
+    name, environment_of_file = debug.getupvalue(fn, i)
+  end
+  return function(message)
+    local raise = assert(environment_of_file, "a spec that uses no global has no pending").pending
+    raise(message)
+  end
+end
+
 --- The body of an `it` with a cluster of its own, stopped also when the test fails.
 -- @tparam function fn  `fn(c)`
 -- @tparam[opt=60] number timeout_s
@@ -229,6 +244,7 @@ end
 function kubernetes.test(fn, timeout_s, options)
   return loop.test(function()
     local c = kubernetes.start(options)
+    c.pending = pending_of(fn)
     local ok, err = xpcall(fn, function(message)
       return type(message) == "string" and debug.traceback(message, 2) or message
     end, c)
