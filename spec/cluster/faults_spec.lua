@@ -88,6 +88,7 @@ describe("a start at which", function()
     path = "/apis/coordination.k8s.io/*", code = 500, count = 2 } }, "leader election"))
 
   it("no API server is there yet waits for it", loop.test(function()
+    if os.getenv("MOONLB_CLUSTER") == "real" then pending("only the embedded API starts on a port chosen before") end
     local probe = uv.new_tcp()
     probe:bind("127.0.0.1", 0)
     local port = probe:getsockname().port
