@@ -174,6 +174,21 @@ describe("moonlb run", function()
     assert.equal("10.77.0.1 default/global_pool", allocator.assigned(c, ns, "one"))
   end))
 
+  it("repairs on sight what two leaders gave twice: the older Service keeps it", with(
+    { ["cidr-global"] = "10.77.0.0/24" }, function(c, ns)
+      allocator.service(c, ns, "older")
+      allocator.expect(c, ns, "older", "10.77.0.1", "global_pool")
+      loop.until_true(function() -- creationTimestamp counts whole seconds
+        return c:run("-n", ns, "get", "svc", "older", "-o", "jsonpath={.metadata.creationTimestamp}") ~=
+          os.date("!%Y-%m-%dT%H:%M:%SZ")
+      end, 10, "the next second")
+      allocator.service(c, ns, "younger", { annotations = { ["kube-vip.io/loadbalancerIPs"] = "10.77.0.1",
+        ["moonlb.io/assigned"] = "10.77.0.1 default/global_pool" } })
+      allocator.expect(c, ns, "younger", "10.77.0.2", "global_pool")
+      allocator.described(c, ns, "younger", "Warning%s+AddressConflict.-" .. plain(ns .. "/older"))
+      assert.equal("10.77.0.1 default/global_pool", allocator.assigned(c, ns, "older"))
+    end))
+
   it("stops when another controller writes the same fields, and names it", with({ ["cidr-global"] = "10.77.0.0/24" },
     function(c, ns)
       allocator.service(c, ns, "one")

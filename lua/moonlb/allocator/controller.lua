@@ -314,7 +314,9 @@ function Controller:tell(key, result)
   for _, event in ipairs(result.events) do
     table.insert(event.type == "Normal" and result.patch and later or now, event)
   end
-  if later[1] then self.held_events[key] = later end
+  -- A write that is tried again comes without Events: those of its first try still wait for it.
+  local is_again = result.patch and not result.events[1]
+  if not is_again then self.held_events[key] = later[1] and later or nil end
   emit_all(self, key, now)
   if now[1] and result.decision and result.decision.action == "pending" then self:count("pending") end
 end

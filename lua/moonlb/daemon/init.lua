@@ -109,6 +109,7 @@ local function start(self)
     log.error("cannot reach the API", { error = message })
     return self:finish(EXIT_FAILED)
   end
+  if self.is_stopping then return end -- while a credential plugin was asked
   self.events = events.new({ client = self.connection.low_priority, host = self.settings.node_name })
   open_services(self)
   self.server, message = server.start(self)
@@ -168,6 +169,13 @@ local function on_signal(self, name)
   self.signals[#self.signals + 1] = signal
 end
 
+-- A terminal that goes away is no reason to take addresses off the network.
+local function ignore_hangup(self)
+  local signal = uv.new_signal()
+  signal:start("sighup", function() log.info("SIGHUP has no effect", {}) end)
+  self.signals[#self.signals + 1] = signal
+end
+
 --- Run until a signal ends it.
 -- @tparam table values  of moonlb.cli.settings
 -- @tparam table environment
@@ -184,6 +192,7 @@ function daemon.run(values, environment)
     Daemon)
   on_signal(self, "sigterm")
   on_signal(self, "sigint")
+  ignore_hangup(self)
   async.run(start, self)
   uv.run()
   return self.exit_code

@@ -35,6 +35,7 @@ local function missing(daemon)
     need(ok, "allocator: " .. (reason or ""))
   end
   if daemon.settings.announce then
+    need(daemon.announced.synced, "announced services: " .. (daemon.announced.error or "not listed yet"))
     need(daemon.announcer and daemon.announcer.is_swept, "announcer: " .. (daemon.announcer_error or "starting"))
     local reason = daemon.announcer and daemon.announcer.peers:trouble()
     need(not reason, "heartbeats: " .. (reason or ""))

@@ -1,0 +1,94 @@
+-- What a supervisor, a scraper and an operator see of `moonlb run`.
+local allocator = require("spec.support.allocator")
+local http = require("spec.support.http")
+local kubernetes = require("spec.support.kubernetes")
+local loop = require("spec.support.loop")
+local uv = require("luv")
+
+local function free_port()
+  local probe = uv.new_tcp()
+  assert(probe:bind("127.0.0.1", 0))
+  local port = probe:getsockname().port
+  probe:close()
+  return port
+end
+
+-- The body and the status of one path, "" and 0 while nobody listens.
+local function get(port, path)
+  local answer = http.curl("-w", "\n%{http_code}", ("http://127.0.0.1:%d%s"):format(port, path)):wait(20).out
+  local body, status = answer:match("^(.*)\n(%d+)$")
+  return body, tonumber(status)
+end
+
+local function with(body, settle)
+  return kubernetes.test(function(c)
+    local ns, port = c:namespace(), free_port()
+    if settle then settle(c, ns) end
+    local moonlb = allocator.launch(c, ns, "--listen", "127.0.0.1", "--port", tostring(port))
+    body(c, ns, port, moonlb)
+  end)
+end
+
+local function ready(port)
+  loop.until_true(function() return select(2, get(port, "/readyz")) == 200 end, 20, "ready")
+end
+
+describe("/readyz", function()
+  it("says what is missing until it is there", with(function(c, _, port, moonlb)
+    moonlb:says("cannot follow the API")
+    local body, status = get(port, "/readyz")
+    assert.equal(503, status)
+    assert.matches("services: %a", body)
+    assert.is_nil(body:find("not listed yet"))
+    assert.same({ "ok\n", 200 }, { get(port, "/healthz") })
+    c.embedded.faults.rules = {}
+    ready(port)
+  end, function(c)
+    c:needs("faults")
+    c.faults({ action = "status", verb = "list", path = "/api/v1/services", code = 403, count = 1000 })
+  end))
+end)
+
+describe("/metrics", function()
+  it("counts what was decided, asked and used, in the Prometheus text format", with(function(c, ns, port, moonlb)
+    moonlb:says("msg=allocating")
+    allocator.service(c, ns, "one")
+    allocator.service(c, ns, "asks", { ip = "192.0.2.1" })
+    allocator.expect(c, ns, "one", "10.77.0.1", "global_pool")
+    allocator.expect(c, ns, "asks", "192.0.2.1", "static")
+    local text, status = get(port, "/metrics")
+    assert.equal(200, status)
+    for _, line in ipairs({ 'moonlb_decisions_written_total{action="assign"} 1',
+      'moonlb_decisions_written_total{action="static"} 1', 'moonlb_pool_addresses{family="ipv4",pool="global"} 254',
+      'moonlb_pool_addresses_used{family="ipv4",pool="global"} 1', "moonlb_leader 1",
+      'moonlb_watch_restarts_total{resource="services"} 0', "# TYPE moonlb_api_requests_total counter",
+      "# TYPE moonlb_anonymous_memory_bytes gauge" }) do
+      assert.truthy(text:find("\n" .. line .. "\n", 1, true), line .. " in\n" .. text)
+    end
+    assert.matches('moonlb_api_requests_total{code="200",verb="PATCH"} %d+\n', text)
+    for line in text:gmatch("[^\n]+") do
+      assert.truthy(line:find("^# %u+ moonlb_[%l_]+ ") or line:find("^moonlb_[%l_]+{?[^}]*}? %-?[%d.e+-]+$"), line)
+    end
+  end, function(c, ns) allocator.configure(c, ns, { ["cidr-global"] = "10.77.0.0/24" }) end))
+end)
+
+describe("a signal", function()
+  it("SIGTERM gives the Lease back and ends with 0; SIGHUP does nothing", with(function(c, ns, port, moonlb)
+    moonlb:says("msg=allocating")
+    moonlb.process:kill("sighup")
+    moonlb:says("SIGHUP")
+    ready(port)
+    moonlb:stop()
+    assert.equal("", (c:run("-n", ns, "get", "lease", "moonlb-allocator", "-o", "jsonpath={.spec.holderIdentity}")))
+  end))
+end)
+
+describe("a port in use", function()
+  it("ends the start with an error that names it", with(function(c, ns, port, moonlb)
+    moonlb:says("msg=allocating")
+    local second = allocator.launch(c, ns, "--listen", "127.0.0.1", "--port", tostring(port))
+    second.process:wait(20)
+    assert.equal(1, second.process.code)
+    assert.matches("cannot serve health and metrics.*" .. port, second.process.out .. second.process.err)
+  end))
+end)
