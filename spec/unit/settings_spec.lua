@@ -58,9 +58,12 @@ describe("settings.resolve", function()
     assert.same({ "MOONLB_PORT=eighty: a port from 0 to 65535 (0: none) expected; using 2112" }, warnings)
   end)
 
-  it("warns of kube-vip's variables that have no effect, when they are switched on", function()
-    local _, warnings = settings.resolve({}, { bgp_enable = "true", cp_enable = "false" })
-    assert.same({ "bgp_enable=true is kube-vip's and has no effect in moonlb" }, warnings)
+  it("warns of kube-vip's variables that have no effect, when they are switched on, without their values", function()
+    local _, warnings = settings.resolve({}, { bgp_enable = "true", bgp_peerpass = "secret", cp_enable = "false",
+      enable_upnp = "true", vip_arp = "true", PATH = "/bin" })
+    assert.same({ "bgp_enable is kube-vip's and has no effect in moonlb",
+      "bgp_peerpass is kube-vip's and has no effect in moonlb",
+      "enable_upnp is kube-vip's and has no effect in moonlb" }, warnings)
   end)
 end)
 

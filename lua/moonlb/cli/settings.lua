@@ -20,8 +20,9 @@ function types.boolean(text)
   return nil, "true or false"
 end
 
+-- kube-vip writes `:2112`.
 function types.port(text)
-  local port = math.tointeger(tonumber(text:match("^:?(%d+)$")))
+  local port = math.tointeger(tonumber(text:match("^:?(%d+)$") or text:match("^0%.0%.0%.0:(%d+)$")))
   if port and port <= 65535 then return port end
   return nil, "a port from 0 to 65535 (0: none)"
 end
@@ -153,11 +154,13 @@ settings.list = {
   setting("Watching moonlb", "log_format", choice("text", "json"), "text", { "MOONLB_LOG_FORMAT" }, "text or json"),
 }
 
--- kube-vip's variables that moonlb knows and does not implement: said at start, so that nobody waits for them.
+-- kube-vip's variables that moonlb knows and does not implement: said at start, so that nobody waits for them. A name
+-- that ends in `_` stands for all that begin with it.
 local NOT_IMPLEMENTED = {
-  "cp_enable", "bgp_enable", "bgp_routerid", "bgp_as", "bgp_peers", "enable_wireguard", "lb_enable", "vip_ddns",
-  "svc_leasename", "svc_election", "vip_leaderelection", "vip_routingtable", "enable_service_security", "egress_clean",
-  "EnableNodeLabeling", "enable_node_labeling", "enable_endpoints", "provider_config", "k8s_config_path",
+  "bgp_", "cp_", "egress_", "lb_enable", "lb_port", "lb_fwdmethod", "vip_packet", "vip_address", "address", "vip_ddns",
+  "vip_routingtable", "enable_wireguard", "enable_service_security", "enable_node_labeling", "EnableNodeLabeling",
+  "enable_endpoints", "enable_upnp", "enableUPNP", "dhcp_backoff_attempts", "dns_mode", "mirror_dest_interface",
+  "svc_leasename", "svc_election", "provider_config", "k8s_config_path",
 }
 
 -- Parsing ---------------------------------------------------------------------------------------------------------
@@ -212,6 +215,25 @@ local function choose_halves(values)
   end
 end
 
+local function is_unimplemented(name)
+  for _, known in ipairs(NOT_IMPLEMENTED) do
+    if name == known or known:sub(-1) == "_" and name:sub(1, #known) == known then return true end
+  end
+  return false
+end
+
+-- Passwords are among them: names are told, values are not.
+local function add_unimplemented(warnings, environment)
+  local names = {}
+  for name, text in pairs(environment) do
+    if text ~= "" and not FALSE[text:lower()] and is_unimplemented(name) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    warnings[#warnings + 1] = name .. " is kube-vip's and has no effect in moonlb"
+  end
+end
+
 local LEASE = { "lease_duration", "lease_renew_deadline", "lease_retry" }
 
 -- What was renewed must run out at its holder before it does at those who wait, as in client-go. Flags that
@@ -251,12 +273,7 @@ function settings.resolve(arguments, environment)
     if value == nil then value = it.default end
     values[it.key] = value
   end
-  for _, name in ipairs(NOT_IMPLEMENTED) do
-    local text = environment[name]
-    if text and text ~= "" and not FALSE[text:lower()] then
-      warnings[#warnings + 1] = ("%s=%s is kube-vip's and has no effect in moonlb"):format(name, text)
-    end
-  end
+  add_unimplemented(warnings, environment)
   local ok, problem = check_lease(values, arguments, warnings)
   if not ok then return nil, problem end
   choose_halves(values)
