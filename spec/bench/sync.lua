@@ -2,6 +2,7 @@
 -- then allocated from empty. Bars: 1 s and 40 MiB of anonymous memory; no callback over 20 ms. The server is this
 -- process: what it needs to answer is part of each time, and measured alone by curl.
 local api = require("moonlb.sandbox.api")
+local async = require("moonlb.async")
 local http = require("spec.support.http")
 local json = require("moonlb.sandbox.json")
 local loop = require("spec.support.loop")
@@ -9,6 +10,7 @@ local program = require("spec.support.program")
 local uv = require("luv")
 
 local COUNT = tonumber((...)) or 10000
+local SETTLED = 5 -- seconds after the end
 
 local function seconds_since(start) return (uv.hrtime() - start) / 1e9 end
 
@@ -86,11 +88,14 @@ local function run(label, has_addresses, is_done)
   local ready = seconds_since(start)
   loop.until_true(function() return is_done(metrics(port)) end, 600, "all is written")
   local done = seconds_since(start)
+  local at_end = metrics(port)("anonymous_memory_bytes")
+  async.sleep(SETTLED)
   local value = metrics(port)
   print(("%-22s start to listed and indexed %6.2f s (server alone %5.2f s a list, %.1f MB)"):format(label,
     ready, alone, bytes / 1e6))
-  print(("%-22s to the end %6.2f s; RssAnon %5.1f MiB, Lua %5.1f MiB; longest callback %5.1f ms"):format("", done,
-    value("anonymous_memory_bytes") / 2^20, value("lua_memory_bytes") / 2^20, value("longest_callback_seconds") * 1e3))
+  print(("%-22s to the end %6.2f s; RssAnon %5.1f MiB, settled %5.1f (Lua %5.1f); longest callback %5.1f ms"):format("",
+    done, at_end / 2^20, value("anonymous_memory_bytes") / 2^20, value("lua_memory_bytes") / 2^20,
+    value("longest_callback_seconds") * 1e3))
   if os.getenv("BENCH_LOG") then print(moonlb.out .. moonlb.err) end
   moonlb:kill("sigterm")
   moonlb:wait(30)

@@ -8,6 +8,7 @@ local engine = require("moonlb.allocator.engine")
 local informer = require("moonlb.kube.informer")
 local lease = require("moonlb.kube.lease")
 local log = require("moonlb.core.log")
+local memory = require("moonlb.memory")
 local overwrites = require("moonlb.allocator.overwrites")
 local runtime = require("moonlb.core.runtime")
 local workqueue = require("moonlb.kube.workqueue")
@@ -27,6 +28,8 @@ local WITHDRAWAL = 1
 local LIST_AGAIN, LOOK_AGAIN = 1, 0.02
 -- Seconds until a Service that waits is tried again: whose policy failed; whose policy asked outside.
 local POLICY_AGAIN, OUTSIDE_AGAIN = 10, 30
+-- After so many writes, when no more wait, memory is given back.
+local BURST = 1000
 -- Seconds that a stop waits for writes under way.
 local LAST_WRITES = 3
 
@@ -72,7 +75,7 @@ function controller.new(options)
     client = options.client, services = options.services, events = options.events,
     engine = new_engine(options, configmap_key), configmap_key = configmap_key,
     overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, held_events = {}, excluded = {}, leaving = {},
-    policies = options.policies, is_active = false, term = 0,
+    policies = options.policies, is_active = false, term = 0, written = 0,
   }, Controller)
   if self.policies then self.policies:attach(self.engine) end
   open_informers(self, settings)
@@ -333,6 +336,11 @@ function Controller:on_written(key, decision, object)
     rule = decision.rule, pool = decision.pool })
   emit_all(self, key, self.held_events[key])
   self.held_events[key] = nil
+  self.written = self.written + 1
+  if self.written >= BURST and self.queue:depth() == 0 then
+    self.written = 0
+    async.run(memory.settle)
+  end
 end
 
 -- A Service that is being deleted: the cloud controllers' finalizer would keep it for ever.

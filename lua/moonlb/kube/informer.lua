@@ -5,6 +5,7 @@
 -- @module moonlb.kube.informer
 local async = require("moonlb.async")
 local log = require("moonlb.core.log")
+local memory = require("moonlb.memory")
 local runtime = require("moonlb.core.runtime")
 local version = require("moonlb.kube.version")
 
@@ -27,8 +28,6 @@ local GOOD_WATCH = 10
 local OBJECTS_PER_TURN = 50
 -- After the first list of so many objects, freed memory goes back to the kernel.
 local MANY = 1000
--- Size of one slice of that collection, in KiB.
-local GARBAGE_PER_TURN = 400
 
 -- Ends of a watch after which only a list tells what is: its version is forgotten, or an event cannot be read.
 local LIST_AFTER = { Expired = true, Gone = true, EMSGSIZE = true, EBADMSG = true }
@@ -265,14 +264,6 @@ local function trouble(self, message, reason, retry_after)
   return async.sleep(math.max(pause, math.min(retry_after or 0, LONGEST_PAUSE)))
 end
 
--- Reading many objects leaves garbage behind: collect it a slice in a turn, then give the pages back.
-local function settle_memory()
-  repeat
-    local is_done = collectgarbage("step", GARBAGE_PER_TURN)
-  until is_done or not async.sleep(0)
-  runtime.trim()
-end
-
 local function list_once(self)
   local ok, message, reason = list(self)
   if not ok then return nil, message, reason end
@@ -280,7 +271,7 @@ local function list_once(self)
   self.failures = 0
   if not self.synced then
     self.synced = true
-    if self.count > MANY then async.run(settle_memory) end
+    if self.count > MANY then async.run(memory.settle) end
     self.sync_signal:notify()
   end
   return true
