@@ -120,6 +120,12 @@ local function announcer(out, self)
   family(out, "requests_heard_total", "counter", "ARP requests and neighbour solicitations for held addresses",
     pulse.requests)
   family(out, "requests_answered_total", "counter", "of them, answered", pulse.answered)
+  local heartbeats = {}
+  for _, verdict in ipairs({ "heard", "foreign", "bad", "forged", "replayed", "unproven", "own" }) do
+    heartbeats[#heartbeats + 1] = { pulse["heartbeats_" .. verdict], { verdict = verdict } }
+  end
+  family(out, "heartbeats_total", "counter", "heartbeats that arrived, by what became of them", heartbeats)
+  family(out, "heartbeats_sent_total", "counter", "heartbeats sent", pulse.heartbeats_sent)
   family(out, "conflicts_total", "counter", "frames in which a stranger claimed an address of ours", pulse.conflicts)
 end
 
