@@ -11,6 +11,7 @@ local simulation = {}
 local STEP = 0.010 -- seconds; the grain of the clock
 local DUAL_LIMIT = 0.200 -- two announcers that hear each other, at most
 local VACANT_LIMIT = 0.800 -- nobody although a node could, faults coinciding
+local STALE = 3 -- a view of the API that is older counts as stale (30 s in moonlb.announcer.peers)
 
 local Sim = {}
 Sim.__index = Sim
@@ -50,22 +51,38 @@ function Sim:boot(node)
   node.up, node.asleep_until, node.announcing, node.inbox = true, 0, {}, {}
   node.next_tick = self.now + self.random.below(10) * STEP
   node.booted_at, node.leaving, node.unwilling = self.now, false, {}
+  node.read_at, node.known = self.now, {}
   node.claims = claims.new({
     me = node.name,
     one_frame = self.one_frame,
     send = function(frame) self:deliver(node.name, frame) end,
     announce = function(group) node.announcing[group] = true end,
     withdraw = function(group) node.announcing[group] = nil end,
+    place = function(group) return node.up and self.place[group] end,
   })
   node.claims:start(self.now)
-  for _, group in ipairs(self.groups) do node.claims:set_group(group, true, self.now) end
+  self:read_groups(node)
+end
+
+-- Which groups there are, as the API says now.
+function Sim:read_groups(node)
+  for _, group in ipairs(self.groups) do
+    local exists = not self.gone[group]
+    if exists ~= (node.known[group] or false) then
+      node.known[group] = exists
+      node.claims:set_group(group, exists, self.now)
+    end
+  end
 end
 
 local function api_reachable(self, node) return not self.api_down and not self.api_cut[node.name] end
 
 function Sim:read_api(node)
+  node.claims:set_stale(self.now - node.read_at > STALE)
   if not api_reachable(self, node) or self.now < (node.next_read or 0) then return end
   node.next_read = self.now + 0.04 + node.index * 0.037 % 0.2
+  node.read_at = self.now
+  self:read_groups(node)
   for group, record in pairs(self.record) do node.claims:record(group, record, self.now) end
   for _, group in ipairs(self.groups) do
     local willing = not self.unqualified[group .. node.name]
@@ -80,7 +97,8 @@ function Sim:write_api(node)
   if not api_reachable(self, node) or self.random.number() > 0.3 then return end
   for group in pairs(node.announcing) do
     local claim = node.claims.claim[group]
-    if claim and claim.node == node.name and node.claims:beats(group, claim, self.record[group]) then
+    if claim and claim.node == node.name and not self.gone[group]
+      and node.claims:beats(group, claim, self.record[group]) then
       self.record[group] = claim
     end
   end
@@ -194,6 +212,23 @@ function faults.qualification(self, node, seconds)
   self:later(seconds, function() self.unqualified[group .. node.name] = nil end)
 end
 
+function faults.group(self, _, seconds)
+  local group = self:pick(self.groups)
+  self:log("%s is no more for %.1f s", group, seconds)
+  self.gone[group], self.record[group] = true, nil
+  self.existed_at[group] = self.now + seconds
+  self:later(seconds, function()
+    self.gone[group] = nil
+    self.existed_at[group] = self.now
+  end)
+end
+
+function faults.place(self, node)
+  local group = self:pick(self.groups)
+  self:log("%s is to be on %s first", group, node.name)
+  self.place[group] = { node.name }
+end
+
 function faults.drain(self, node, seconds)
   if not node.up then return end
   self:log("%s drains for %.1f s", node.name, seconds)
@@ -264,7 +299,8 @@ function Sim:check_dual(group, holders)
 end
 
 function Sim:could_serve(node, group)
-  return runs(self, node) and not node.unwilling[group] and not node.leaving
+  return runs(self, node) and not node.unwilling[group] and not node.leaving and not node.claims.stale
+    and node.known[group] and self.now - (self.existed_at[group] or -1) > 1
     and self.now - (node.unstable_at or 0) > 1 and self.now - node.booted_at > 1
 end
 
@@ -328,7 +364,7 @@ function simulation.run(seed, options)
   options = options or {}
   local self = setmetatable({
     random = random_source(seed), now = 0, tick = 0, nodes = {}, groups = {}, air = {}, cut = {}, record = {},
-    api_cut = {}, unqualified = {}, undo = {}, history = {}, violations = {}, dual = {}, vacant = {}, holder = {},
+    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {}, history = {}, violations = {}, dual = {}, vacant = {}, holder = {},
     next_fault = 3, fault_count = 0, moves = 0, worst_dual = 0, worst_vacancy = 0,
     faults = options.faults or fault_names, delays = options.delays or { 1, 1, 1, 1, 2, 3 },
     one_frame = options.one_frame,

@@ -139,12 +139,28 @@ local function set_claim(self, group, claim)
   self.on_claim(group, claim)
 end
 
+-- A node that lives and whose whole set we know does not claim what we take for its own: the group went and came, for
+-- it and not for us, or it lost a claim that we did not hear of.
+local function is_disowned(self, group, name)
+  local peer = self.peers[name]
+  return peer ~= nil and peer.is_known and not peer.said.term[group]
+end
+
 -- Nobody announces the group as far as we can tell.
 local function is_vacant(self, group, now)
   local claim = self.claim[group]
   if not claim then return true end
   if claim.node == self.me then return not self.announcing[group] end
-  return self:dead(claim.node, now) or gives(self, claim.node, group, now)
+  return self:dead(claim.node, now) or gives(self, claim.node, group, now) or is_disowned(self, group, claim.node)
+end
+
+-- How long a vacancy lasts before we may fill it. What a living node does not claim may be under way to us.
+local function patience(self, group, now)
+  local claim = self.claim[group]
+  if not claim or claim.node == self.me or self:dead(claim.node, now) or gives(self, claim.node, group, now) then
+    return 0
+  end
+  return claims.SILENT
 end
 
 -- Put the group on, or take it off, the list of groups that `step` looks at.
@@ -165,6 +181,11 @@ local function stop_announcing(self, group, why)
   self.withdraw(group, why)
 end
 
+-- Repeat another node's claim in one of the next frames.
+local function relay(self, group)
+  if #self.relays < 10 * claims.MAX_RELAYS then self.relays[#self.relays + 1] = group end
+end
+
 --- A claim was heard, or read in the API.
 -- @tparam string group
 -- @tparam table claim  `{term=, node=}`
@@ -177,6 +198,9 @@ function Claims:consider(group, claim, now, sender)
     if sender == claim.node and self.announcing[group] and sender ~= self.me then
       self:repeat_claim(group)
       self.on_rival(group)
+    elseif sender == current.node and claim.node == sender and claim.term < current.term then
+      relay(self, group) -- it forgot (a group that went and came): terms never sink
+      self.dirty = true
     end
     return
   end
@@ -188,7 +212,7 @@ function Claims:consider(group, claim, now, sender)
   if other and self.announcing[group] then
     stop_announcing(self, group, "node " .. claim.node .. " holds a higher claim")
   end
-  if other and #self.relays < 10 * claims.MAX_RELAYS then self.relays[#self.relays + 1] = group end
+  if other then relay(self, group) end
   say(self, group)
   review(self, group, now)
 end
@@ -233,6 +257,7 @@ local function hear_statements(self, name, peer, frame, now)
   end
   local equal = peer.said.digest == frame.digest
   -- The later parts of a whole set, or of the changes, are still under way.
+  peer.is_known = equal
   if equal then
     self.missing[name] = nil
   elseif not frame.more and not (part and peer.whole.left > 0) and self.missing[name] == nil then
@@ -258,7 +283,7 @@ function Claims:hear(frame, now)
   peer.heard_at, peer.truly_heard_at = now, now
   peer.vouches = frame.heard
   peer.stale = frame.stale or false
-  local gave_all = peer.gives_all
+  local gave_all, was_known = peer.gives_all, peer.is_known
   peer.gives_all = frame.gives_all or false
   if frame.want[self.me] then self.asked = true end
   -- Relays first: a node that yields says to whom in the same frame.
@@ -266,7 +291,7 @@ function Claims:hear(frame, now)
     if relay[3] ~= name then self:consider(relay[1], { term = relay[2], node = relay[3] }, now) end
   end
   hear_statements(self, name, peer, frame, now)
-  if was_silent or gave_all ~= peer.gives_all then review_owner(self, name, now) end
+  if was_silent or gave_all ~= peer.gives_all or was_known ~= peer.is_known then review_owner(self, name, now) end
 end
 
 --- A frame arrived that says what the peer's last one said.
@@ -391,7 +416,7 @@ local function serve(self, group, now)
     self.open[group] = nil
     self:repeat_claim(group)
     self.announce(group, claim)
-  elseif now - self.open[group] >= claims.STAGGER * my_place(self, group, now) then
+  elseif now - self.open[group] >= patience(self, group, now) + claims.STAGGER * my_place(self, group, now) then
     self:take(group)
   end
 end
