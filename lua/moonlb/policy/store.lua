@@ -6,7 +6,7 @@
 local async = require("moonlb.async")
 local folder = require("moonlb.policy.folder")
 local log = require("moonlb.core.log")
-local policy_host = require("moonlb.policy.host")
+local offline = require("moonlb.policy.offline")
 local replay = require("moonlb.policy.replay")
 local runtime = require("moonlb.core.runtime")
 local tests = require("moonlb.policy.tests")
@@ -42,14 +42,8 @@ function Store:attach(engine)
   self.engine = engine
 end
 
--- A worker and a host of their own, for one trial.
 local function open_trial(self, name, text, file)
-  local backend = worker.new({ settings = self.settings, now = self.now, utc = self.utc })
-  local host = policy_host.new({ now = self.now, fallback = "pending" })
-  local loaded, message = host:load(name, text, file, backend)
-  if loaded then return { host = host, backend = backend, loaded = loaded } end
-  backend:close()
-  return nil, message
+  return offline.open(name, text, file, { settings = self.settings, now = self.now, utc = self.utc })
 end
 
 -- What is wrong with a text at first sight; nil when nothing is.
@@ -94,7 +88,7 @@ local function replay_present(self, name, keys)
   local trial = self.loaded[name] and open_trial(self, name, self.loaded[name], policy.file)
   if not trial then return nil end
   local decisions = replay_one(self, trial, name, keys)
-  trial.backend:close()
+  trial:close()
   return decisions
 end
 
@@ -154,7 +148,7 @@ local function bring_in(self, name, text, file)
   local said
   message = test_fault(self, trial, name, file)
   if not message then said, message = dry_run(self, trial, name) end
-  trial.backend:close()
+  trial:close()
   if not said then return nil, message end
   local loaded
   loaded, message = self.host:load(name, text, file, self.backend)
