@@ -106,9 +106,16 @@ end
 
 --- Wait, by a watch, until moonlb has assigned exactly this address.
 function allocator.expect(c, namespace, name, address, rule)
-  local path = [[{.metadata.annotations.moonlb\.io/assigned}]]
-  c:run("-n", namespace, "wait", "svc/" .. name, ("--for=jsonpath=%s=%s default/%s"):format(path, address, rule),
-    "--timeout=30s")
+  local wanted = ("%s default/%s"):format(address, rule)
+  local watch = c:spawn("-n", namespace, "get", "svc", name, "--watch", "-o",
+    [[jsonpath={.metadata.annotations.moonlb\.io/assigned}{"\n"}]])
+  local ok, err = pcall(loop.until_true, function()
+    return ("\n" .. watch.out):match("\n([^\n]*)\n$") == wanted
+  end, 30, ("%s/%s has %s"):format(namespace, name, wanted))
+  watch:kill()
+  watch:wait()
+  c.processes[watch] = nil
+  if not ok then error(("%s; the watch showed:\n%s%s"):format(err, watch.out, watch.err), 2) end
 end
 
 --- Wait until `kubectl describe` of the Service shows a text (a pattern).
