@@ -364,7 +364,8 @@ function simulation.run(seed, options)
   options = options or {}
   local self = setmetatable({
     random = random_source(seed), now = 0, tick = 0, nodes = {}, groups = {}, air = {}, cut = {}, record = {},
-    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {}, history = {}, violations = {}, dual = {}, vacant = {}, holder = {},
+    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {},
+    history = {}, violations = {}, dual = {}, vacant = {}, holder = {},
     next_fault = 3, fault_count = 0, moves = 0, worst_dual = 0, worst_vacancy = 0,
     faults = options.faults or fault_names, delays = options.delays or { 1, 1, 1, 1, 2, 3 },
     one_frame = options.one_frame,

@@ -61,6 +61,7 @@ function claims.new(options)
     relays = {}, -- others' claims to repeat, oldest first
     missing = {}, -- peers whose set we do not know whole -> true: to be asked for in the next frame
     asked = false, -- somebody asked for our whole set
+    told_at = -math.huge, -- when that was answered last
     dirty = false,
     sequence = 0,
     one_frame = options.one_frame or claims.ONE_FRAME,
@@ -119,9 +120,10 @@ local function gives(self, name, group, now)
   return peer ~= nil and (peer.gives_all or peer.said.giving[group] or false)
 end
 
+-- What we claim of a group that we do not know (any more) is no claim: nobody is to wait for us.
 local function say(self, group)
   local claim = self.claim[group]
-  local term = claim and claim.node == self.me and claim.term or 0
+  local term = claim and claim.node == self.me and self.groups[group] and claim.term or 0
   if self.mine:set(group, term, self.unwilling[group] or false) then
     self.changed[group] = claims.REPEATS
     self.dirty = true
@@ -285,10 +287,13 @@ function Claims:hear(frame, now)
   peer.stale = frame.stale or false
   local gave_all, was_known = peer.gives_all, peer.is_known
   peer.gives_all = frame.gives_all or false
-  if frame.want[self.me] then self.asked = true end
+  if frame.want[self.me] then
+    self.asked = true
+    self.dirty = self.dirty or now - self.told_at > claims.TICK / 2 -- of many that ask at once, one answer
+  end
   -- Relays first: a node that yields says to whom in the same frame.
-  for _, relay in ipairs(frame.relays) do
-    if relay[3] ~= name then self:consider(relay[1], { term = relay[2], node = relay[3] }, now) end
+  for _, relayed in ipairs(frame.relays) do
+    if relayed[3] ~= name then self:consider(relayed[1], { term = relayed[2], node = relayed[3] }, now) end
   end
   hear_statements(self, name, peer, frame, now)
   if was_silent or gave_all ~= peer.gives_all or was_known ~= peer.is_known then review_owner(self, name, now) end
@@ -324,6 +329,7 @@ function Claims:set_group(group, exists, now)
   if exists then
     if not self.groups[group] then
       self.groups[group] = true
+      say(self, group)
       review(self, group, now)
     end
     return
@@ -454,6 +460,16 @@ function Claims:step(now)
   if self.dirty then self:send(now) end
 end
 
+--- May something be due before the next tick: a peer that is about to count as dead, a turn that is about to come?
+function Claims:is_waiting(now)
+  if next(self.open) and not gives_all(self, now) then return true end
+  for _, peer in pairs(self.peers) do
+    local silence = now - peer.heard_at
+    if silence > 1.5 * claims.TICK and silence <= claims.SILENT then return true end
+  end
+  return false
+end
+
 local function take_changes(self)
   local list = {}
   for group, left in pairs(self.changed) do
@@ -493,6 +509,7 @@ function Claims:send(now)
     if now - peer.truly_heard_at <= claims.VOUCH then heard[name] = true end
   end
   local whole = self.asked or self.mine.count <= self.one_frame
+  if self.asked then self.told_at = now end
   self.asked = false
   self.send_frame({
     from = self.me,

@@ -15,6 +15,11 @@ placement.GIVE = 2
 -- An interface that could not be listened on is tried again after this many seconds.
 local ATTACH_RETRY = 10
 
+-- How soon something that may be due between two ticks is looked at, in seconds.
+local SOON = 0.02
+-- Ticks after which groups that moved between other nodes are looked at: nothing but a reason for people has changed.
+local IDLE_TICKS = 10
+
 -- The key of the segment of a node without heartbeats.
 local ALONE = 0
 
@@ -24,7 +29,8 @@ local ALONE = 0
 function placement.new(options)
   return setmetatable({ node = assert(options.node), on_change = options.on_change, now = assert(options.now),
     on_rival = options.on_rival or function() end, after = assert(options.after), is_alone = options.is_alone,
-    groups = {}, by_id = {}, segments = {}, changed = {}, waits_for = "the heartbeats of other nodes are not heard yet" }, Placement)
+    groups = {}, by_id = {}, segments = {},
+    changed = {}, moved = {}, ticks = 0, waits_for = "the heartbeats of other nodes are not heard yet" }, Placement)
 end
 
 --- The text of annotation `moonlb.io/claim`, "term node", or nil, message, "EINVAL".
@@ -62,7 +68,9 @@ local function new_segment(self, index, mtu)
     me = self.node, now = self.now, index = index, pulse = not self.is_alone and self.pulse or nil, mtu = mtu,
     announce = function(id) mark(self, id) end,
     withdraw = function(id) mark(self, id) end,
-    on_claim = function(id) mark(self, id) end,
+    on_claim = function(id, claim)
+      if not claim or claim.node == self.node then mark(self, id) else self.moved[id] = true end
+    end,
     on_rival = function(id)
       local state = self.by_id[id]
       if state then self.on_rival(state.key) end
@@ -222,9 +230,30 @@ function Placement:hear(frame)
   return is_new_mac
 end
 
+-- Look again before the next tick, as long as there is something to wait for.
+local function watch(self, it)
+  if it.is_watched or not it.claims:is_waiting(self.now()) then return end
+  it.is_watched = true
+  self.after(SOON, function()
+    it.is_watched = false
+    if self.is_stopped then return end
+    it:step()
+    flush(self)
+    watch(self, it)
+  end)
+end
+
 --- An event `beat` of the pulse: a tick.
 function Placement:tick()
-  for _, it in pairs(self.segments) do it:tick() end
+  self.ticks = self.ticks + 1
+  if self.ticks % IDLE_TICKS == 0 then
+    for id in pairs(self.moved) do mark(self, id) end
+    self.moved = {}
+  end
+  for _, it in pairs(self.segments) do
+    it:tick()
+    watch(self, it)
+  end
   flush(self)
 end
 

@@ -107,8 +107,8 @@ end
 
 --- The patch that makes the Service say what is so, or nil when it does.
 -- @tparam table service  the object
--- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone), `claim` `{term=, node=}` (nil:
---   leave what the API remembers alone),
+-- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone),
+--   `claim` `{term=, node=}` (nil: leave what the API remembers alone),
 --   `conflicts` (array for moonlb.announcer.conflict.format), `freed` (set of addresses that this node holds)
 -- @treturn table|nil  merge patch, guarded by resourceVersion
 function Status:patch(service, wanted)
