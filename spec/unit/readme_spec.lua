@@ -1,4 +1,5 @@
--- The examples in the READMEs: each ```console block is run as it stands, and prints what stands there.
+-- The examples in the READMEs: each ```console block is run as it stands, and prints what stands there; each ```lua
+-- block that is a policy passes its tests.
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 
@@ -29,6 +30,26 @@ local function examples(text)
   return list
 end
 
+-- The ```lua blocks that return a policy, each with the line where it begins.
+local function policies(text)
+  local list, at = {}, 1
+  while true do
+    local first, last, block = text:find("\n```lua\n(.-\n)```", at)
+    if not first then return list end
+    local _, line = text:sub(1, first + 7):gsub("\n", "")
+    if block:find("api = 1", 1, true) then list[#list + 1] = { text = block, line = line } end
+    at = last + 1
+  end
+end
+
+local function temporary(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  return path
+end
+
 -- `moonlb` is the binary under test.
 local function run(command)
   local folder = program.moonlb():match("^(.*)/") or "."
@@ -47,6 +68,19 @@ describe("README", function()
         local printed = run(example.command)
         assert.equal(without_trailing_space(table.concat(example.output, "\n") .. "\n"),
           without_trailing_space(printed.stdout))
+      end))
+    end
+  end
+
+  for _, path in ipairs(FILES) do
+    local text = read(path)
+    for _, example in ipairs(text and policies(text) or {}) do
+      it(("%s:%d: the policy passes its tests"):format(path, example.line), loop.test(function()
+        local file = temporary(example.text)
+        local printed = run("moonlb policy test " .. file)
+        os.remove(file)
+        assert.equal(0, printed.code, printed.stdout)
+        assert.matches(": [1-9]%d* passed, 0 failed\n$", printed.stdout)
       end))
     end
   end
