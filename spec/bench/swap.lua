@@ -77,5 +77,7 @@ local function run()
   uv.fs_rmdir(dir)
 end
 
+-- As the daemon has it.
+collectgarbage("incremental", 125, 200)
 local task = async.run(run)
 while not task.is_done do uv.run("once") end

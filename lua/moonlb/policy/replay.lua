@@ -10,7 +10,9 @@ local uv = require("luv")
 local replay = {}
 
 -- Work of one turn of the loop, seconds; Services decided together.
-local TURN, BATCH = 0.004, 50
+local TURN, BATCH = 0.004, 25
+-- Items that are sorted in one go.
+local RUN = 256
 
 -- Gives the loop a turn when this one had its share of time.
 local function pacer()
@@ -20,6 +22,40 @@ local function pacer()
     async.sleep(0)
     began = uv.hrtime()
   end
+end
+
+-- Two sorted lists as one.
+local function merge(a, b, is_before, pace)
+  local result, i, j = {}, 1, 1
+  for n = 1, #a + #b do
+    local x, y = a[i], b[j]
+    if y == nil or (x ~= nil and not is_before(y, x)) then
+      result[n], i = x, i + 1
+    else
+      result[n], j = y, j + 1
+    end
+    if n % RUN == 0 then pace() end
+  end
+  return result
+end
+
+-- table.sort in slices: 10,000 Services in one go would hold the loop.
+local function sorted(list, is_before, pace)
+  local runs = {}
+  for first = 1, #list, RUN do
+    local run = table.move(list, first, math.min(first + RUN - 1, #list), 1, {})
+    table.sort(run, is_before)
+    runs[#runs + 1] = run
+    pace()
+  end
+  while #runs > 1 do
+    local merged = {}
+    for i = 1, #runs, 2 do
+      merged[#merged + 1] = runs[i + 1] and merge(runs[i], runs[i + 1], is_before, pace) or runs[i]
+    end
+    runs = merged
+  end
+  return runs[1] or {}
 end
 
 local function policy_of(live, record)
@@ -33,17 +69,26 @@ local function is_given(record)
   return rule ~= nil and rule ~= "static" and rule ~= "dhcp" and not service.is_unspecified(record.assigned[1])
 end
 
---- The Services whose address a policy would decide, were they new.
+-- The keys of a table, so that it may change while they are gone through in slices.
+local function keys_of(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  return keys
+end
+
+--- The Services whose address a policy would decide, were they new. Inside a task.
 -- @tparam Engine live
 -- @tparam string name  of the policy
 -- @treturn table  {key = addresses as text}
 -- @treturn number  how many
 function replay.concerned(live, name)
-  local result, count = {}, 0
-  for key, record in pairs(live.state.services) do
-    if policy_of(live, record) == name and is_given(record) then
+  local result, count, pace = {}, 0, pacer()
+  for _, key in ipairs(keys_of(live.state.services)) do
+    local record = live.state.services[key]
+    if record and policy_of(live, record) == name and is_given(record) then
       result[key], count = table.concat(record.assigned, ","), count + 1
     end
+    pace()
   end
   return result, count
 end
@@ -68,9 +113,7 @@ local function copy_of(live, host, keys, pace)
   local brain = engine.new({ now = live.state.ownership.now, utc = live.state.ownership.utc, host = host,
     settings = live.settings })
   brain:set_configmap(live.state.configmap)
-  local all = {}
-  for key in pairs(live.state.services) do all[#all + 1] = key end
-  for _, key in ipairs(all) do
+  for _, key in ipairs(keys_of(live.state.services)) do
     local record = live.state.services[key]
     if record then brain:set_service(keys[key] and stripped(record.object) or record.object) end
     pace()
@@ -78,9 +121,7 @@ local function copy_of(live, host, keys, pace)
   for _, entry in ipairs(live.state.ownership.exclusions) do
     if not entry.reason:find("^address of node ") then brain:exclude(entry.text, entry.reason) end
   end
-  local nodes = {}
-  for name in pairs(live.state.nodes) do nodes[#nodes + 1] = name end
-  for _, name in ipairs(nodes) do
+  for _, name in ipairs(keys_of(live.state.nodes)) do
     if live.state.nodes[name] then brain:set_node(live.state.nodes[name].object) end
     pace()
   end
@@ -113,8 +154,7 @@ function replay.run(live, host, keys, is_over)
   for key in pairs(keys) do
     if brain.state.services[key] then order[#order + 1] = brain.state.services[key] end
   end
-  pace()
-  table.sort(order, service.is_older)
+  order = sorted(order, service.is_older, pace)
   for i, record in ipairs(order) do
     batch[#batch + 1] = record.key
     if #batch == BATCH or i == #order then
@@ -132,7 +172,7 @@ local function show(decision)
   return decision.addresses[1] and table.concat(decision.addresses, ",") or "pending"
 end
 
---- Who would differ.
+--- Who would differ. Inside a task.
 -- @tparam table have  {key = text}: what the Services have
 -- @tparam table|nil before  decisions of the version in use; nil: there is none, and what they have counts
 -- @tparam table after  decisions of the new one
@@ -140,7 +180,7 @@ end
 -- @treturn table|nil  the first decision in which the new version failed, by key
 -- @treturn number  in how many it failed
 function replay.compare(have, before, after)
-  local differences, first, failures = {}, nil, 0
+  local differences, first, failures, pace = {}, nil, 0, pacer()
   for key, text in pairs(have) do
     local new, old = after[key], before and before[key]
     if new and new.failure then
@@ -152,8 +192,9 @@ function replay.compare(have, before, after)
     if is_known and show(new) ~= was then
       differences[#differences + 1] = { key = key, before = was, after = show(new) }
     end
+    pace()
   end
-  table.sort(differences, function(a, b) return a.key < b.key end)
+  differences = sorted(differences, function(a, b) return a.key < b.key end, pace)
   return differences, first, failures
 end
 
