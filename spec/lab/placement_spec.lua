@@ -13,7 +13,7 @@ local function test(count, body, names)
     local play = failover.play(lab, count, names)
     lab:service("web", { loadBalancerIP = VIP })
     lab:until_address("web", VIP)
-    body(play, play:until_owner("web"), lab)
+    body(play, play:settled_owner("web"), lab)
   end, { count = count, timeout = 90 })
 end
 

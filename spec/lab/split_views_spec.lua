@@ -16,7 +16,7 @@ local function test(count, body)
     local play = failover.play(lab, count)
     lab:service("web", { loadBalancerIP = VIP })
     lab:until_address("web", VIP)
-    body(play, play:until_owner("web"), lab)
+    body(play, play:settled_owner("web"), lab)
   end, { count = count, timeout = 90 })
 end
 

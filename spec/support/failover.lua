@@ -1,4 +1,5 @@
 --- Several nodes with moonlb, Services on them, and a client that asks their addresses all the time.
+local async = require("moonlb.async")
 local lab = require("spec.support.lab")
 local lan = require("moonlb.sandbox.lan")
 local loop = require("spec.support.loop")
@@ -32,6 +33,14 @@ function Play:run(name, arguments)
   table.move(arguments or {}, 1, #(arguments or {}), #list + 1, list)
   self.running[name] = self.lab:moonlb(name, list)
   return self.running[name]
+end
+
+--- Nodes that start at once may claim at once, and settle it within a tick: the owner of a Service after that.
+-- @treturn string
+function Play:settled_owner(service)
+  for name in pairs(self.running) do self:until_said(name, "heartbeat key") end
+  async.sleep(1)
+  return self:until_owner(service)
 end
 
 --- The node of the highest claim on a Service, by what the API remembers; nil for none.
