@@ -56,10 +56,14 @@ end)
 describe("sandbox.forward", function()
   it("leads a node of the LAN to a server on our loopback, and carries much both ways", loop.test(function()
     local net = assert(lan.up({ nodes = 1 }))
-    local server = assert(process.start({ "socat", "TCP-LISTEN:8080,bind=127.0.0.1,fork,reuseaddr", "EXEC:cat" }))
+    -- -t: a slow machine may need longer than socat's half second to send back what came before the end.
+    local listen = "TCP-LISTEN:8080,bind=127.0.0.1,fork,reuseaddr"
+    local server = assert(process.start({ "socat", "-d", "-d", "-t", "20", listen,
+      "EXEC:cat" }))
+    assert.is_true(server:wait_for(function() return server:output():find("listening on") end, 10))
     local path = os.tmpname() .. ".sock"
     local way = assert(forward.start({ path = path }, { host = "127.0.0.1", port = 8080 }))
-    local client = "socat -u SYSTEM:'head -c 1048576 /dev/zero' - | socat -t5 - UNIX-CONNECT:" .. path .. " | wc -c"
+    local client = "socat -u SYSTEM:'head -c 1048576 /dev/zero' - | socat -t20 - UNIX-CONNECT:" .. path .. " | wc -c"
     local result = assert(net:run("node1", { "sh", "-c", client }))
     assert.equal("1048576", result.output:match("%d+"), result.output)
     way:close()
