@@ -13,3 +13,4 @@ files["policies"] = {
     },
   },
 }
+files["manifests/overlays/policies"] = files["policies"]

@@ -26,6 +26,8 @@ local since = {
   service_finalizer_object = 30, -- DELETE of a Service with finalizers answers the object
   self_subject_review = 28,
 }
+-- And, of no version: `faults` (the embedded one has them), `rbac` (a real one asks who may), `audit` (MOONLB_AUDIT_LOG
+-- is a file that tells what ServiceAccounts asked).
 
 local function temporary_folder()
   return assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-cluster-XXXXXX"))
@@ -95,7 +97,8 @@ end
 --   `embedded` (the server object) and `faults(rule)` (see `moonlb.sandbox.faults`) when it is the embedded one
 function kubernetes.start(options)
   local self = os.getenv("MOONLB_CLUSTER") == "real" and start_real() or start_embedded(options)
-  self.features = { faults = self.faults ~= nil }
+  self.features = { faults = self.faults ~= nil, rbac = self.is_real,
+    audit = self.is_real and os.getenv("MOONLB_AUDIT_LOG") ~= nil }
   for name, minor in pairs(since) do
     self.features[name] = self.minor >= minor
   end

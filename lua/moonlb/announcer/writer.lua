@@ -130,13 +130,17 @@ function Writer:write(key)
   if not patch then return true end
   local response, message, reason = self.owner.client:merge_patch(path_of(service), patch)
   if response then
+    self.is_refused = nil
     self.status:learn(patch, response)
     self.owner.services:absorb(response)
     if patch.status then self:announce_event(service, wanted) end
     return true
   end
   if reason == "NotFound" then return true end
-  log.debug("status not written", { service = key, error = message, reason = reason })
+  -- A right that is missing concerns every Service and heals only by hand: it is said aloud, once.
+  log[reason == "Forbidden" and not self.is_refused and "warn" or "debug"]("status not written", { service = key,
+    error = message, reason = reason })
+  self.is_refused = reason == "Forbidden"
   return nil, message, reason
 end
 
