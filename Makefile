@@ -35,7 +35,7 @@ LIBRARY_FILES = $(LUA_SHARE)/argparse.lua $(wildcard $(LUA_SHARE)/lyaml/*.lua)
 EMBEDDED = $(foreach f,$(LUA_FILES),$(f:lua/%=%)=$(f)) $(foreach f,$(POLICY_FILES),$(f)=$(f)) \
 	$(foreach f,$(LIBRARY_FILES),$(f:$(LUA_SHARE)/%=%)=$(f))
 
-.PHONY: all deps demo test check conformance fuzz bench clean help
+.PHONY: all deps demo test check conformance fuzz bench image install clean help
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/moonlb ## build build/moonlb
@@ -111,6 +111,22 @@ BENCHES ?= $(sort $(wildcard spec/bench/*.lua))
 bench: deps ## measure what section 8 of the design promises (BENCHES=spec/bench/x.lua: some of it)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb-spec
 	$(Q)for bench in $(BENCHES); do echo "== $$bench"; $(BUILD)/moonlb-spec --script $$bench || exit 1; done
+
+image: ## the OCI image as build/moonlb-VERSION.tar: no shell, reproducible
+	$(Q)vendor/install build run image
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb
+	$(Q)manifests/image $(BUILD)/moonlb $(VERSION) $(BUILD)/moonlb-$(VERSION).tar
+
+# DESTDIR goes before every path, for packages.
+PREFIX ?= /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: $(BUILD)/moonlb ## the program and its shell completion below PREFIX (/usr/local); DESTDIR for packages
+	$(Q)install -D -m 755 -s $(BUILD)/moonlb $(DESTDIR)$(PREFIX)/bin/moonlb
+	$(Q)install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(Q)$(BUILD)/moonlb completion bash >$(SHARE)/bash-completion/completions/moonlb
+	$(Q)$(BUILD)/moonlb completion zsh >$(SHARE)/zsh/site-functions/_moonlb
+	$(Q)$(BUILD)/moonlb completion fish >$(SHARE)/fish/vendor_completions.d/moonlb.fish
+	@echo "installed below $(DESTDIR)$(PREFIX)"
 
 clean: ## remove what was built
 	rm -rf build

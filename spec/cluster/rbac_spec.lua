@@ -138,8 +138,8 @@ local function granted(objects)
   return all
 end
 
--- A test with the grants of a file or a rendered folder in a namespace of its own. `change(objects)` is called before they are
--- applied.
+-- A test with the grants of a file or a rendered folder, in a namespace of its own. `change(objects)` is called before
+-- they are applied.
 local function with(path, arguments, change, body)
   return kubernetes.test(function(c)
     c:needs("rbac")
@@ -178,7 +178,8 @@ local function assert_exact(ns, moonlb, grants)
 end
 
 describe("the ServiceAccount of manifests/moonlb.yaml", function()
-  it("may do what the main flow needs, and nothing else", with("moonlb.yaml", {}, nothing, function(c, ns, moonlb, grants)
+  it("may do what the main flow needs, and nothing else", with("moonlb.yaml", {}, nothing, function(c, ns, moonlb,
+    grants)
     until_said(moonlb, "msg=allocating")
     give_work(c, ns)
     until_status(c, ns, "web", "10.77.0.9")

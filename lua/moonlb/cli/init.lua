@@ -7,9 +7,9 @@ local cli = {}
 --- Exit code for what the user got wrong: a flag, a file that cannot be read.
 cli.USAGE = 2
 
--- In the order of `--help`. Each module is `{name, summary, configure(parser, add_help), run(arguments) -> exit code}`;
--- `add_help(parser)` is for commands of its own below it.
-local COMMANDS = { "run", "plan", "policy", "sandbox", "version" }
+-- In the order of `--help`. Each module is `{name, summary, configure(parser, add_help), run(arguments, parser) -> exit
+-- code}`; `add_help(parser)` is for commands of its own below it; `run` gets the parser of the whole command line.
+local COMMANDS = { "run", "plan", "policy", "sandbox", "completion", "version" }
 
 -- Asking for help ends the parsing: argparse has no other way out than an error, and makes a text of it.
 local function add_help(parser, asked)
@@ -59,7 +59,7 @@ function cli.main(argv)
     io.stderr:write(("moonlb: %s (see moonlb --help)\n"):format((problem:gsub("\n", " "))))
     return cli.USAGE
   end
-  return commands[arguments.command].run(arguments)
+  return commands[arguments.command].run(arguments, parser)
 end
 
 return cli
