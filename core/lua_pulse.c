@@ -420,6 +420,15 @@ static int pulse_say(lua_State *L)
 	return push_result(L, result, "pulse: heartbeat", index);
 }
 
+/* pulse:retell(index) -> true | nil, message, code (ENODEV: no heartbeats there): every peer's next heartbeat is news. */
+static int pulse_retell(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+	unsigned index = mlb_check_index(L, 2);
+
+	return push_result(L, mlb_pulse_retell(pulse, index), "pulse: heartbeats", index);
+}
+
 static void push_heard(void *context, uint32_t slot, double heard_at)
 {
 	lua_State *L = context;
@@ -531,6 +540,7 @@ static const luaL_Reg methods[] = {
 	{ "probe_done", pulse_probe_done },
 	{ "probe_for", pulse_probe_for },
 	{ "publish", pulse_publish },
+	{ "retell", pulse_retell },
 	{ "say", pulse_say },
 	{ "set_keys", pulse_set_keys },
 	{ "set_mac", pulse_set_mac },

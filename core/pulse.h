@@ -146,6 +146,9 @@ int mlb_pulse_say(struct mlb_pulse *pulse, unsigned index, struct mlb_segment_bo
 const uint8_t *mlb_pulse_next_heartbeat(struct mlb_pulse *pulse, unsigned *ret_index, uint32_t *ret_slot,
 					size_t *ret_length);
 
+/* What every peer on the interface says is news again, from its next heartbeat on. -ENODEV: no segment. */
+int mlb_pulse_retell(struct mlb_pulse *pulse, unsigned index);
+
 /* Call `each(context, slot, seconds of CLOCK_BOOTTIME)` for the peers ever heard on the interface. -ENODEV: no segment. */
 int mlb_pulse_heard(struct mlb_pulse *pulse, unsigned index,
 		    void (*each)(void *context, uint32_t slot, double heard_at), void *context);

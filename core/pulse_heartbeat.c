@@ -139,6 +139,16 @@ const uint8_t *mlb_pulse_next_heartbeat(struct mlb_pulse *pulse, unsigned *ret_i
 	return pulse->heartbeat;
 }
 
+int mlb_pulse_retell(struct mlb_pulse *pulse, unsigned index)
+{
+	struct mlb_segment *segment = segment_of(pulse, index);
+
+	if (!segment)
+		return -ENODEV;
+	atomic_store(&segment->must_retell, true);
+	return 0;
+}
+
 int mlb_pulse_heard(struct mlb_pulse *pulse, unsigned index,
 		    void (*each)(void *context, uint32_t slot, double heard_at), void *context)
 {

@@ -185,6 +185,13 @@ static bool is_foreign(const struct mlb_segment *segment, const struct mlb_heart
 		heartbeat->key_id != mlb_heartbeat_key_id(keys, true));
 }
 
+/* The loop did not keep what it was told. */
+static void retell(struct mlb_segment *segment)
+{
+	for (uint32_t i = 0; i < atomic_load_explicit(&segment->npeers, memory_order_relaxed); i++)
+		segment->peers[i].is_told = false;
+}
+
 enum mlb_segment_verdict mlb_segment_hear(struct mlb_segment *segment, struct mlb_heartbeat_keys *keys,
 					  const uint8_t *payload, size_t length, int64_t now_ms,
 					  struct mlb_heartbeat *ret_heartbeat, uint32_t *ret_slot)
@@ -193,6 +200,8 @@ enum mlb_segment_verdict mlb_segment_hear(struct mlb_segment *segment, struct ml
 	struct mlb_segment_peer *peer;
 	uint32_t id;
 
+	if (atomic_exchange(&segment->must_retell, false))
+		retell(segment);
 	if (mlb_heartbeat_decode(payload, length, ret_heartbeat, NULL) < 0)
 		return MLB_SEGMENT_BAD;
 	if (is_foreign(segment, keys, ret_heartbeat))

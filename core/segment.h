@@ -61,6 +61,7 @@ struct mlb_segment {
 	uint64_t sequence;
 	unsigned next_handshake;
 	_Atomic uint32_t npeers;		/* slots used so far */
+	atomic_bool must_retell;		/* the loop's: what every peer says is news again */
 	struct mlb_segment_peer peers[MLB_SEGMENT_PEERS];
 };
 

@@ -16,6 +16,7 @@ local function new_world()
     node.pulse = {
       say = function(_, index, body) node.body[index] = body return true end,
       heard = function(_, index) return node.heard[index] or {} end,
+      retell = function() return true end,
     }
     node.connect = function()
       node.placement:connect({ pulse = node.pulse, mtu = function() return 1500 end,

@@ -17,6 +17,7 @@ local claims = {
   STAGGER = 0.060, -- the n-th candidate waits n times this
   MAX_RELAYS = 24, -- other nodes' claims repeated in one frame, at most
   REPEATS = 3, -- frames that carry a change
+  FORGET = 600, -- a peer silent for longer, and without a claim, is forgotten
   ONE_FRAME = 32, -- a node with so few statements says them all in each frame
 }
 
@@ -302,9 +303,15 @@ end
 --- A frame arrived that says what the peer's last one said.
 -- @tparam string name
 -- @tparam number at  when, by the clock of `step`; the past is fine
-function Claims:beat(name, at)
+-- @tparam number now
+function Claims:beat(name, at, now)
   local peer = self.peers[name]
-  if peer and at > peer.truly_heard_at then
+  if not peer and now - at > claims.SILENT then return end
+  if not peer then -- forgotten: what it says is to be asked for
+    peer = new_peer(self)
+    self.peers[name], self.missing[name] = peer, true
+  end
+  if at > peer.truly_heard_at then
     peer.heard_at, peer.truly_heard_at = math.max(at, peer.heard_at), at
   end
 end
@@ -434,6 +441,8 @@ local function watch_peers(self, now)
     if is_dead ~= peer.was_dead then
       peer.was_dead = is_dead
       review_owner(self, name, now)
+    elseif is_dead and now - peer.heard_at > claims.FORGET and not next(self.owned[name] or {}) then
+      self.peers[name], self.owned[name], self.missing[name] = nil, nil, nil
     end
   end
   for name in pairs(self.owned) do -- owners that we never heard: known from a record alone

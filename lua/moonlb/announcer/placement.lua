@@ -318,6 +318,13 @@ function Placement:wanted_by_others()
   return count
 end
 
+--- The nodes heard on each interface: index -> list (moonlb.announcer.segment.peers).
+function Placement:peers()
+  local by_index = {}
+  for index, it in pairs(self.segments) do by_index[index] = it:peers() end
+  return by_index
+end
+
 --- The MACs of all peers.
 function Placement:macs()
   local list = {}

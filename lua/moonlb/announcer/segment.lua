@@ -46,6 +46,7 @@ function segment.new(options)
     quiet_start = not options.pulse and 0 or nil,
     send = function(frame) if self.pulse then say(self, frame) end end,
   })
+  if self.pulse then self.pulse:retell(self.index) end -- what was heard before this segment was wanted
   self.claims:start(self.now())
   self.claims:send(self.now())
   return self
@@ -54,9 +55,10 @@ end
 -- When each peer was heard last, by the thread's own look at the clock: this loop may have been late.
 local function refresh(self)
   if not self.pulse then return end
+  local now = self.now()
   for slot, at in pairs(self.pulse:heard(self.index)) do
     local name = self.names[slot]
-    if name then self.claims:beat(name, at) end
+    if name then self.claims:beat(name, at, now) end
   end
 end
 
@@ -95,7 +97,7 @@ function Segment:peers()
   local list, now = {}, self.now()
   for slot, name in pairs(self.names) do
     local peer = self.claims.peers[name]
-    list[#list + 1] = { name = name, mac = self.macs[slot], heard_at = peer.heard_at,
+    list[#list + 1] = peer and { name = name, mac = self.macs[slot], heard_at = peer.heard_at,
       is_alive = self.claims:alive(name, now), gives_all = peer.gives_all }
   end
   table.sort(list, function(a, b) return a.name < b.name end)

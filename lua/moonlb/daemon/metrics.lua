@@ -120,6 +120,11 @@ local function announcer(out, self)
   family(out, "requests_heard_total", "counter", "ARP requests and neighbour solicitations for held addresses",
     pulse.requests)
   family(out, "requests_answered_total", "counter", "of them, answered", pulse.answered)
+  local alive = 0
+  for _, peers in pairs(self.placement:peers()) do
+    for _, peer in ipairs(peers) do alive = alive + (peer.is_alive and 1 or 0) end
+  end
+  family(out, "peers", "gauge", "other nodes that are heard, on each interface", alive)
   local heartbeats = {}
   for _, verdict in ipairs({ "heard", "foreign", "bad", "forged", "replayed", "unproven", "own" }) do
     heartbeats[#heartbeats + 1] = { pulse["heartbeats_" .. verdict], { verdict = verdict } }
