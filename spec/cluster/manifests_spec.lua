@@ -1,5 +1,6 @@
 -- The manifests: rendered by kubectl, checked by the API server where it knows the kind, and that each name in them
 -- leads somewhere.
+local allocator = require("spec.support.allocator")
 local kubernetes = require("spec.support.kubernetes")
 local manifests = require("spec.support.manifests")
 local program = require("spec.support.program")
@@ -91,5 +92,36 @@ describe("manifests/", function()
     local result = program.run(program.moonlb(), { "policy", "test", "manifests/overlays/policies/by-team.lua" })
     assert.equal(0, result.code, result.stdout .. result.stderr)
     assert.matches("3 passed, 0 failed", result.stdout)
+  end))
+end)
+
+-- A Service as kube-vip and its cloud provider leave it: in use, outside and inside of the pools.
+local TAKEN_OVER = [[
+apiVersion: v1
+kind: Service
+metadata:
+  name: %s
+  namespace: %s
+  labels: {implementation: kube-vip}
+  annotations: {kube-vip.io/loadbalancerIPs: %s, kube-vip.io/vipHost: old-node}
+  finalizers: [service.kubernetes.io/load-balancer-cleanup]
+spec: {type: LoadBalancer, loadBalancerIP: %s, allocateLoadBalancerNodePorts: false, ports: [{port: 80}]}
+]]
+
+describe("after kube-vip", function()
+  it("every Service keeps its address, none is given twice, and a deletion ends", kubernetes.test(function(c)
+    local ns = c:namespace()
+    local addresses = { inside = "10.77.0.1", outside = "192.0.2.7" }
+    for name, address in pairs(addresses) do c:apply(TAKEN_OVER:format(name, ns, address, address)) end
+    allocator.configure(c, ns, { ["cidr-" .. ns] = "10.77.0.0/29" })
+    allocator.start(c, ns)
+    allocator.service(c, ns, "new")
+    allocator.expect(c, ns, "new", "10.77.0.2", "namespace_pool")
+    for name, address in pairs(addresses) do
+      assert.equal(address, allocator.address(c, ns, name))
+      assert.equal(address .. " old-node", (c:run("-n", ns, "get", "svc", name, "-o", "jsonpath={.metadata.annotations"
+        .. [[.kube-vip\.io/loadbalancerIPs} {.metadata.annotations.kube-vip\.io/vipHost}]])))
+    end
+    c:run("-n", ns, "delete", "svc", "inside", "--timeout=20s")
   end))
 end)

@@ -4,6 +4,7 @@ local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 
 local FILES = { "README.md", "core/README.md", "lua/README.md", "policies/README.md", "manifests/README.md",
+  "manifests/kube-vip.md",
   "spec/README.md", "vendor/README.md" }
 
 local function read(path)
@@ -60,6 +61,20 @@ local function without_trailing_space(text)
   return (text:gsub("[ \t]+\n", "\n"):gsub("%s+$", ""))
 end
 
+-- Every setting that has a name of kube-vip's stands in the page with its flag beside it.
+describe("manifests/kube-vip.md", function()
+  for _, it_is in ipairs(require("moonlb.cli.settings").list) do
+    for _, name in ipairs(it_is.environment) do
+      if not name:find("^MOONLB_") and name ~= "NODE_NAME" then
+        it("maps " .. name .. " to " .. it_is.flag, function()
+          local row = assert(read("manifests/kube-vip.md")):match("\n(|[^\n]*`" .. name .. "`[^\n]*)")
+          assert.truthy(row and row:find("`" .. it_is.flag, 1, true), row)
+        end)
+      end
+    end
+  end
+end)
+
 describe("README", function()
   for _, path in ipairs(FILES) do
     local text = read(path)
@@ -92,6 +107,17 @@ describe("README", function()
         assert.truthy(makefile:find("\n" .. target .. ":", 1, true), path .. " says make " .. target)
       end
     end
+  end)
+
+  it("applies only manifests that there are", function()
+    local count = 0
+    for _, path in ipairs(FILES) do
+      for flag, manifest in (read(path) or ""):gmatch("kubectl apply %-([fk]) (manifests/[%w_./-]+)") do
+        count = count + 1
+        assert.truthy(read(flag == "k" and manifest .. "/kustomization.yaml" or manifest), path .. ": " .. manifest)
+      end
+    end
+    assert.is_true(count > 0)
   end)
 
   it("links only to files that there are", function()
