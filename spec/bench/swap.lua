@@ -10,7 +10,7 @@ local uv = require("luv")
 local SERVICES = tonumber((...)) or 10000
 local POLICY = [[return { api = 1, rules = { function(service, cluster)
   return use(cluster.global_pool():free({ prefer = service.metadata.namespace .. "/" .. service.metadata.name })) end },
-  tests = { { name = "one", given = { configmap = { ["cidr-global"] = "10.0.0.0/24" } }, expect = { rule = "rule-1" } } } }
+  tests = { { given = { configmap = { ["cidr-global"] = "10.0.0.0/24" } }, expect = { rule = "rule-1" } } } }
 ]]
 
 require("moonlb.core.log").configure({ level = "error" })
@@ -62,15 +62,13 @@ local function run()
     data = { policy = "team", ["cidr-global"] = "10.0.0.0/16" } })
   for n = 1, SERVICES do live:set_service(object(n)) end
   own:attach(live)
-  local count, longest_before = runtime.long_callbacks()
+  local count = runtime.long_callbacks()
   local turns, began = watch_turns(), uv.hrtime()
   write(dir .. "/team.lua", POLICY .. "-- changed\n")
   while swaps < 2 and not (said and said:find("stays in use")) do async.sleep(0.02) end
   turns.stop()
-  local after, longest = runtime.long_callbacks()
-  print(("%d Services: swapped in %.2f s; longest turn of the loop %.1f ms, %d turns over 20 ms, %d long callbacks (%.1f ms)")
-    :format(SERVICES, (uv.hrtime() - began) / 1e9, turns.longest, turns.over, after - count,
-      math.max(longest, longest_before) * 1e3))
+  print(("%d Services: swapped in %.2f s; longest turn of the loop %.1f ms, %d turns over 20 ms, %d callbacks were")
+    :format(SERVICES, (uv.hrtime() - began) / 1e9, turns.longest, turns.over, runtime.long_callbacks() - count))
   print(said)
   own:stop()
   uv.fs_unlink(dir .. "/team.lua")
