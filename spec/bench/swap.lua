@@ -30,14 +30,14 @@ local function write(path, text)
   file:close()
 end
 
--- The turns of the loop, looked at from a check and a prepare handle: what lies between them was work.
+-- The turns of the loop, seen from a check and a prepare handle: between them is work. In CPU time: what
+-- else the machine does is not ours.
 local function watch_turns()
   local turns = { longest = 0, over = 0 }
   local check, prepare, began = uv.new_check(), uv.new_prepare(), nil
-  check:start(function() began = began or uv.hrtime() end)
+  check:start(function() began = began or os.clock() end)
   prepare:start(function()
-    local now = uv.hrtime()
-    local length = began and (now - began) / 1e6 or 0
+    local length = began and (os.clock() - began) * 1e3 or 0
     turns.longest = math.max(turns.longest, length)
     if length > 20 then turns.over = turns.over + 1 end
     began = nil
@@ -62,13 +62,12 @@ local function run()
     data = { policy = "team", ["cidr-global"] = "10.0.0.0/16" } })
   for n = 1, SERVICES do live:set_service(object(n)) end
   own:attach(live)
-  local count = runtime.long_callbacks()
   local turns, began = watch_turns(), uv.hrtime()
   write(dir .. "/team.lua", POLICY .. "-- changed\n")
   while swaps < 2 and not (said and said:find("stays in use")) do async.sleep(0.02) end
   turns.stop()
-  print(("%d Services: swapped in %.2f s; longest turn of the loop %.1f ms, %d turns over 20 ms, %d callbacks were")
-    :format(SERVICES, (uv.hrtime() - began) / 1e9, turns.longest, turns.over, runtime.long_callbacks() - count))
+  print(("%d Services: swapped in %.2f s; longest turn of the loop %.1f ms, %d turns over 20 ms (CPU time)")
+    :format(SERVICES, (uv.hrtime() - began) / 1e9, turns.longest, turns.over))
   print(said)
   own:stop()
   uv.fs_unlink(dir .. "/team.lua")
