@@ -10,7 +10,7 @@ local uv = require("luv")
 local replay = {}
 
 -- Work of one turn of the loop, seconds; Services decided together.
-local TURN, BATCH = 0.004, 25
+local TURN, BATCH = 0.003, 12
 -- Growth of the heap until the collector is given a cycle.
 local GROWTH = 1.25
 -- Items that are sorted in one go.
@@ -51,10 +51,10 @@ local function restart_collector()
   if stopped == 0 then collectgarbage("restart") end
 end
 
--- What is allocated while the collector marks is marked by it in one go at the end: with a copy of 10,000 Services that
--- holds the loop for 100 ms. So a dry run stops it, and lets it do whole cycles in pauses of its own. Undone by the
--- value's end.
-local function hold_collector()
+--- What is allocated while the collector marks, it marks in one go at the end: with a copy of 10,000 Services that
+-- holds the loop for 100 ms. So a dry run stops it, and lets it do whole cycles in pauses of its own.
+-- @treturn table  to be closed: then the collector goes on by itself
+function replay.hold_collector()
   stopped = stopped + 1
   collectgarbage("stop")
   return setmetatable({}, { __close = restart_collector })
@@ -184,7 +184,7 @@ end
 -- @tparam[opt] function is_over  asked between batches: whether to give up
 -- @treturn table|nil  {key = decision, see `Engine.decide`}; nil when given up
 function replay.run(live, host, keys, is_over)
-  local _ <close> = hold_collector()
+  local _ <close> = replay.hold_collector()
   local pace = pacer()
   local brain = copy_of(live, host, keys, pace)
   local order, results, batch = {}, {}, {}

@@ -106,6 +106,7 @@ end
 -- Try a policy on the live Services. Returns what is to be said of it; or nil and what is wrong.
 local function dry_run(self, trial, name)
   if not self.engine then return "" end
+  local _ <close> = replay.hold_collector()
   local have, count = replay.concerned(self.engine, name)
   if count == 0 then return "" end
   local after = replay_one(self, trial, name, have)
