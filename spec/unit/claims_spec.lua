@@ -63,6 +63,15 @@ describe("claims.consider", function()
     assert.same({ term = 1, node = "a" }, self.claim.g)
   end)
 
+  it("lets not even a record of a living node do so: that would say it itself", function()
+    local self = node("a")
+    self:hear({ from = "b", digest = 0, statements = {}, relays = {}, heard = {}, want = {} }, 0.6)
+    self:record("g", { term = 99, node = "b" }, 0.65)
+    assert.is_true(self.announcing.g)
+    self:hear({ from = "b", digest = 0, statements = { { "g", 99, false } }, relays = {}, heard = {}, want = {} }, 0.66)
+    assert.is_nil(self.announcing.g)
+  end)
+
   it("yields to a higher claim of a node that it hears", function()
     local self, log = node("a")
     self:hear({

@@ -324,8 +324,10 @@ function Claims:has_peers(now)
   return false
 end
 
---- The API's copy of a claim, for newcomers and people.
+--- The API's copy of a claim, for newcomers and people. It never silences an announcer: a node that can be heard says
+-- itself what it claims, and says it sooner; one that was cut off a moment ago only seems to be alive.
 function Claims:record(group, claim, now)
+  if self.announcing[group] and claim.node ~= self.me then return end
   self:consider(group, claim, now)
 end
 
