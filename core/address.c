@@ -360,6 +360,10 @@ static int read_address(const struct item_reader *reader, struct text text, stru
 	if (mlb_address_parse(text.start, text.length, ret_address, &why) == 0)
 		return 0;
 	quote(text, quoted);
+	if (text.start == reader->item.start && text.length == reader->item.length) {	/* name it once */
+		snprintf(reader->message, reader->message_size, "\"%s\" is not an address: %s", quoted, why);
+		return -EINVAL;
+	}
 	return refuse(reader, "\"%s\" is not an address: %s", quoted, why);
 }
 

@@ -157,7 +157,7 @@ describe("address.item", function()
 
   it("says what is wrong and what would be right", function()
     local cases = {
-      [""] = '"": "" is not an address: it is empty', ["  "] = "empty",
+      [""] = '"" is not an address: it is empty', ["  "] = "empty",
       ["10.0.0.0/33"] = '"10.0.0.0/33": after "/" comes a number from 0 to 32', ["fd00::/129"] = "0 to 128",
       ["10.0.0.0/"] = "0 to 32", ["10.0.0.0/08"] = "leading zeros", ["10.0.0.0/00"] = "leading zeros",
       ["10.0.0.0/+8"] = "0 to 32", ["10.0.0.0/ 8"] = "0 to 32", ["10.0.0.0/8 /8"] = "0 to 32",

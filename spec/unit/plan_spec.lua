@@ -116,7 +116,7 @@ global  cidr-global  IPv4       2     7  ######..............  29 %
 
 3 Services: 1 assigned, 1 static, 1 pending.
 
-warning: ConfigMap kube-system/kubevip, cidr-global: "oops": "oops" is not an address: expected an IPv4 or IPv6 ]]
+warning: ConfigMap kube-system/kubevip, cidr-global: "oops" is not an address: expected an IPv4 or IPv6 ]]
       .. "address (such as 10.0.0.8 or fd00::8)\n", text)
   end)
 
@@ -178,6 +178,16 @@ warning: ConfigMap kube-system/kubevip, cidr-global: "oops": "oops" is not an ad
     local warning = result.warnings[#result.warnings]
     assert.same({ "Service default/web", "policy team" }, { warning.object, warning.key })
     assert.truthy(warning.message:find("team.lua:2: oops", 1, true))
+  end)
+
+  it("ends a policy without end, and the stock policy decides", function()
+    local endless = write("endless.lua", "return { api = 1, rules = { function() while true do end end } }")
+    local all = write("all.yaml", CONFIGMAP .. SERVICES)
+    local code, text = run({ filename = { all }, policy = endless, output = "json" })
+    local result = cjson.decode(text)
+    assert.equal(0, code)
+    assert.equal("assign", result.decisions[#result.decisions].action)
+    assert.equal("policy endless", result.warnings[#result.warnings].key)
   end)
 
   it("says what is wrong with a policy", function()

@@ -192,7 +192,7 @@ function writes.configmap_events(config)
   local events = {}
   for _, warning in ipairs(config.warnings) do
     if not warning.is_note then
-      event(events, "Warning", "ConfigInvalid", ("%s: %q: %s"):format(warning.key, warning.item, warning.message))
+      event(events, "Warning", "ConfigInvalid", warning.key .. ": " .. warning.message)
     end
   end
   return events

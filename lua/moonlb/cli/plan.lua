@@ -2,7 +2,7 @@
 -- @module moonlb.cli.plan
 local manifests = require("moonlb.cli.manifests")
 local planner = require("moonlb.allocator.plan")
-local policy_host = require("moonlb.policy.host")
+local offline = require("moonlb.policy.offline")
 local report = require("moonlb.cli.plan_report")
 local settings = require("moonlb.cli.settings")
 local source = require("moonlb.cli.source")
@@ -38,17 +38,6 @@ local function read_text(path)
   return text
 end
 
-local function load_policy(host, path)
-  local text, message = read_text(path)
-  if not text then return nil, message end
-  local name = path:match("([^/]+)$"):gsub("%.lua$", "")
-  if name == "default" then name = "default (of " .. path .. ")" end
-  local loaded
-  loaded, message = host:load(name, text, path)
-  if not loaded then return nil, message end
-  return name
-end
-
 -- Of the settings, those that the engine has a use for.
 local function engine_settings(values, policy)
   return { configmap = values.configmap_namespace .. "/" .. values.configmap, policy = policy,
@@ -70,6 +59,23 @@ local function show(result, args, io_)
   write(text .. "\n")
 end
 
+-- What a policy's file makes of the objects. It runs where a mounted one would, in a worker with its limits; where it
+-- fails, the stock policy decides, and that is a warning.
+local function plan_by_file(objects, values, path)
+  local text, message = read_text(path)
+  if not text then return nil, message end
+  local result
+  offline.run(function()
+    local name = offline.name_of(path)
+    local trial
+    trial, message = offline.open(name, text, path, { settings = engine_settings(values), fallback = "default" })
+    if not trial then return end
+    result = planner.run(objects, { settings = engine_settings(values, name), host = trial.host })
+    trial:close()
+  end)
+  return result, message
+end
+
 --- @tparam table args  what argparse read: `filename` (array), `policy`, `output`, and flags of the settings
 -- @tparam[opt] table io_  `write(text)`, `complain(text)`, `environment` {name = text}, `has_colour`; for specs
 -- @treturn number  0; 1: a Service stays pending; 2: input cannot be read
@@ -78,19 +84,19 @@ function plan.run(args, io_)
   local environment = io_.environment or uv.os_environ()
   local values, warnings = settings.resolve(args, environment)
   if not values then return fail(io_, warnings) end
-  local host = policy_host.new({})
-  local policy, objects, message
-  if args.policy then
-    policy, message = load_policy(host, args.policy)
-    if not policy then return fail(io_, message) end
-  end
+  local objects, result, message
   if args.filename[1] then
     objects, message = manifests.read(args.filename)
   else
     objects, message = source.live(values, environment)
   end
   if not objects then return fail(io_, message) end
-  local result = planner.run(objects, { settings = engine_settings(values, policy), host = host })
+  if args.policy then
+    result, message = plan_by_file(objects, values, args.policy)
+    if not result then return fail(io_, message) end
+  else
+    result = planner.run(objects, { settings = engine_settings(values) })
+  end
   for i, warning in ipairs(warnings) do
     table.insert(result.warnings, i, { object = "environment", key = "", item = "", message = warning })
   end
