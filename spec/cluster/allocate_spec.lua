@@ -189,6 +189,27 @@ describe("moonlb run", function()
       assert.equal("10.77.0.1 default/global_pool", allocator.assigned(c, ns, "older"))
     end))
 
+  it("follows a user who edits and clears it again and again, and calls that no fight", with(
+    { ["cidr-global"] = "10.77.0.0/24" }, function(c, ns)
+      local function edit(annotation, spec_ip)
+        c:run("-n", ns, "patch", "svc", "one", "--type=merge", "-p",
+          ('{"metadata":{"annotations":{"kube-vip.io/loadbalancerIPs":%s}},"spec":{"loadBalancerIP":%s}}')
+            :format(annotation, spec_ip))
+      end
+      allocator.service(c, ns, "one")
+      allocator.expect(c, ns, "one", "10.77.0.1", "global_pool")
+      for i = 1, 4 do
+        local wanted = "10.78.0." .. i
+        edit(('%q'):format(wanted), '"10.79.0.1"')
+        allocator.expect(c, ns, "one", wanted, "static")
+      end
+      edit("null", "null")
+      loop.until_true(function() return (allocator.address(c, ns, "one") or ""):find("^10%.77%.") end, 20, "a new one")
+      edit('"10.78.0.9"', "null")
+      allocator.expect(c, ns, "one", "10.78.0.9", "static")
+      assert.is_nil(c:run("-n", ns, "describe", "svc", "one"):find("AllocatorConflict"))
+    end))
+
   it("stops when another controller writes the same fields, and names it", with({ ["cidr-global"] = "10.77.0.0/24" },
     function(c, ns)
       allocator.service(c, ns, "one")

@@ -44,6 +44,17 @@ describe("overwrites.saw", function()
   end)
 end)
 
+describe("overwrites.excuse", function()
+  it("begins a new row: a person's edits do not add up with what follows", function()
+    local book = overwrites.new({ now = function() return 100 end })
+    for version = 1, 9, 2 do
+      book:wrote("ns/a", service(version, "10.0.0.1"))
+      assert.equal(1, book:saw("ns/a", service(version + 1, "10.9.9." .. version)))
+      book:excuse("ns/a")
+    end
+  end)
+end)
+
 describe("overwrites.wrote", function()
   it("remembers the writes of the last seconds alone", function()
     local time = 100

@@ -398,7 +398,7 @@ function Controller:judge(key, row)
   local object = self.client:get(("/api/v1/namespaces/%s/services/%s"):format(key:match("^([^/]+)/(.+)$")),
     { keep_managed = true })
   local manager = object and overwrites.manager(object, controller.MANAGER)
-  if manager and overwrites.is_person(manager) then return end
+  if manager and overwrites.is_person(manager) then return self.overwrites:excuse(key) end
   if not manager and row < overwrites.NAMELESS_LIMIT then return end
   self.overwrites:halt(key)
   local service = self.services:get(key)

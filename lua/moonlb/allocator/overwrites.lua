@@ -13,8 +13,9 @@ Overwrites.__index = Overwrites
 
 --- A change within so many seconds of our write is an answer to it.
 overwrites.WINDOW = 10
---- Overwrites in a row that are a fight: by a program that managedFields names, or by whom nobody can name.
-overwrites.LIMIT, overwrites.NAMELESS_LIMIT = 2, 5
+--- Overwrites in a row that are a fight: by a program that managedFields names, or by whom nobody can name. Fields that
+-- were taken away have no manager: whoever clears them is nameless, and is often a person in the midst of trying.
+overwrites.LIMIT, overwrites.NAMELESS_LIMIT = 2, 8
 --- A Service that is fought over is left alone for so many seconds.
 overwrites.HALT = 600
 
@@ -76,6 +77,11 @@ function Overwrites:saw(key, object)
   row.count, row.at = row.count + 1, now
   self.rows[key] = row
   return row.count
+end
+
+--- It was a person: what was overwritten until now is no fight.
+function Overwrites:excuse(key)
+  self.rows[key] = nil
 end
 
 --- Leave the Service alone for a while.
