@@ -192,7 +192,9 @@ function writes.configmap_events(config)
   local events = {}
   for _, warning in ipairs(config.warnings) do
     if not warning.is_note then
-      event(events, "Warning", "ConfigInvalid", warning.key .. ": " .. warning.message)
+      local is_named = warning.message:find(warning.item, 1, true)
+      event(events, "Warning", "ConfigInvalid",
+        ("%s: %s%s"):format(warning.key, is_named and "" or ("%q: "):format(warning.item), warning.message))
     end
   end
   return events
