@@ -574,6 +574,13 @@ describe("the ConfigMap", function()
     assert.same({}, c.engine:pending())
   end)
 
+  it("says that DHCP is recorded, not served", function()
+    local c = cluster(POOL)
+    c:put(service("a/web", { request = "0.0.0.0" }))
+    local events = c.engine:reconcile("a/web").events
+    assert.same({ "AddressAssigned", "DHCPUnavailable" }, { events[1].reason, events[2].reason })
+  end)
+
   it("has its bad items told as Events", function()
     local c = cluster({ ["cidr-global"] = "10.0.0.0/29,nonsense", ["range-a"] = "10.0.1.1-10.0.1.9" })
     local events = c.engine:configmap_events()

@@ -150,6 +150,11 @@ describe("the check", function()
     assert.equal("dhcp", decide_outcome({ kind = "dhcp" }).action)
   end)
 
+  it("lets a Service that is IPv6 only ask for DHCPv6 by ::", function()
+    local decision = decide_outcome({ kind = "dhcp" }, { spec = { ipFamilies = { "IPv6" }, loadBalancerIP = "::" } })
+    assert.same({ "dhcp", { "::" } }, { decision.action, decision.addresses })
+  end)
+
   it("takes no trust in what a decision claims to be", function()
     local decision = decide_outcome({ kind = "give", addresses = { "192.0.2.1" } })
     assert.equal("an outcome of no known kind", decision.failure.reason)

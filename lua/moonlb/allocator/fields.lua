@@ -31,4 +31,6 @@ return {
 
   --- What a Service that wants DHCP has instead of an address.
   DHCP = "0.0.0.0",
+  --- The same for DHCPv6.
+  DHCPV6 = "::",
 }

@@ -145,9 +145,17 @@ local function check_addresses(state, record, outcome)
   return list
 end
 
+local function asks_for_dhcpv6(record)
+  for _, item in ipairs(record.request or {}) do
+    if item == fields.DHCPV6 then return true end
+  end
+  return false
+end
+
 local function check_dhcp(record)
   if record.wanted.mode == "one" and record.wanted.order[1] == 6 then
-    return nil, "DHCP gives IPv4 addresses, but the Service is IPv6 only"
+    if asks_for_dhcpv6(record) then return { fields.DHCPV6 } end
+    return nil, "DHCP gives IPv4 addresses, but the Service is IPv6 only; ask for :: to have DHCPv6"
   end
   if record.wanted.mode == "require" then
     return nil, "DHCP gives IPv4 addresses, but the Service is RequireDualStack"
