@@ -107,7 +107,7 @@ fuzz: deps ## libFuzzer on every parser, FUZZ_SECONDS each (default 10)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_TARGETS)
 	$(Q)spec/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-BENCHES ?= $(sort $(wildcard spec/bench/*.lua))
+BENCHES ?= $(filter-out spec/bench/pulse.lua,$(sort $(wildcard spec/bench/*.lua)))
 bench: deps ## measure what section 8 of the design promises (BENCHES=spec/bench/x.lua: some of it)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb-spec
 	$(Q)for bench in $(BENCHES); do echo "== $$bench"; $(BUILD)/moonlb-spec --script $$bench || exit 1; done
