@@ -8,6 +8,7 @@ local kubernetes = require("spec.support.kubernetes")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 local runtime = require("moonlb.core.runtime")
+local temporary = require("spec.support.temporary")
 local uv = require("luv")
 
 local TEAM = [[return { api = 1, name = "team",
@@ -71,19 +72,11 @@ function Case:until_event(reason, text)
   return loop.until_true(function() return self:has_event(reason, text) end, 10, "Event " .. reason)
 end
 
-local function remove_tree(path)
-  local handle = uv.fs_scandir(path)
-  for entry, kind in function() return handle and uv.fs_scandir_next(handle) end do
-    if kind == "directory" then remove_tree(path .. "/" .. entry) else uv.fs_unlink(path .. "/" .. entry) end
-  end
-  uv.fs_rmdir(path)
-end
-
 -- A namespace, a policy folder with these files and a moonlb that allocates.
 local function test(files, data, body, ...)
   local flags = { ... }
   return kubernetes.test(function(c)
-    local dir = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-policies-XXXXXX"))
+    local dir = temporary.folder("moonlb-policies")
     local case = setmetatable({ c = c, namespace = c:namespace(), dir = dir }, Case)
     case:publish(files)
     case:configure(data)
@@ -94,7 +87,7 @@ local function test(files, data, body, ...)
     local ok, message = xpcall(body, debug.traceback, case)
     moonlb:kill("sigterm")
     moonlb:wait(15)
-    remove_tree(case.dir)
+    temporary.remove(case.dir)
     if not ok then error(message .. "\n" .. moonlb.out .. moonlb.err, 0) end
     assert.equal(0, moonlb.code)
   end, 90)

@@ -8,6 +8,7 @@ local uv = require("luv")
 
 local http = require("spec.support.http")
 local loop = require("spec.support.loop")
+local temporary = require("spec.support.temporary")
 
 local kubernetes = {}
 
@@ -29,25 +30,6 @@ local since = {
 -- And, of no version: `faults` (the embedded one has them), `rbac` (a real one asks who may), `audit` (MOONLB_AUDIT_LOG
 -- is a file that tells what ServiceAccounts asked).
 
-local function temporary_folder()
-  return assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-cluster-XXXXXX"))
-end
-
-local function remove_tree(path)
-  local entries = uv.fs_scandir(path)
-  while entries do
-    local name, kind = uv.fs_scandir_next(entries)
-    if not name then
-      break
-    elseif kind == "directory" then
-      remove_tree(path .. "/" .. name)
-    else
-      uv.fs_unlink(path .. "/" .. name)
-    end
-  end
-  uv.fs_rmdir(path)
-end
-
 -- The environment of kubectl: a home of its own, so that caches of other servers are not seen.
 local function environment(home, kubeconfig, extra)
   local values = uv.os_environ()
@@ -67,7 +49,7 @@ end
 
 local function start_embedded(options)
   local server = assert(require("moonlb.sandbox.api").start(options))
-  local home = temporary_folder()
+  local home = temporary.folder("moonlb-cluster")
   local kubeconfig = home .. "/kubeconfig"
   local file = assert(io.open(kubeconfig, "w"))
   file:write(server:kubeconfig())
@@ -81,7 +63,7 @@ end
 local function start_real()
   local kubeconfig = assert(os.getenv("KUBECONFIG"), "MOONLB_CLUSTER=real needs KUBECONFIG")
   local self = setmetatable({
-    home = temporary_folder(), kubeconfig = kubeconfig, is_real = true, namespaces = {}, processes = {},
+    home = temporary.folder("moonlb-cluster"), kubeconfig = kubeconfig, is_real = true, namespaces = {}, processes = {},
   }, Cluster)
   local code, version, err = self:kubectl("get", "--raw", "/version")
   assert(code == 0, err)
@@ -223,7 +205,7 @@ function Cluster:stop()
   else
     clean_real(self)
   end
-  remove_tree(self.home)
+  temporary.remove(self.home)
 end
 
 -- busted's `pending` of the running test is a global of the spec's own file and of no other.

@@ -4,6 +4,7 @@ local loop = require("spec.support.loop")
 local policy_host = require("moonlb.policy.host")
 local runtime = require("moonlb.core.runtime")
 local store = require("moonlb.policy.store")
+local temporary = require("spec.support.temporary")
 local uv = require("luv")
 require("moonlb.core.log").configure({ level = "error" })
 
@@ -15,14 +16,6 @@ local function write(path, text)
   local file = assert(io.open(path, "wb"))
   file:write(text)
   file:close()
-end
-
-local function remove_tree(path)
-  local handle = uv.fs_scandir(path)
-  for entry, kind in function() return handle and uv.fs_scandir_next(handle) end do
-    if kind == "directory" then remove_tree(path .. "/" .. entry) else uv.fs_unlink(path .. "/" .. entry) end
-  end
-  uv.fs_rmdir(path)
 end
 
 -- A store over a folder of its own, and a live engine with `services` that policy `team` decides.
@@ -42,7 +35,7 @@ end
 
 local function with_store(files, options, body)
   return loop.test(function()
-    local dir = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-policies-XXXXXX"))
+    local dir = temporary.folder("moonlb-policies")
     for name, text in pairs(files) do write(dir .. "/" .. name, text) end
     local world = open(dir, options)
     world.dir = dir
@@ -51,7 +44,7 @@ local function with_store(files, options, body)
       body(world)
     end, debug.traceback)
     world.store:stop()
-    remove_tree(dir)
+    temporary.remove(dir)
     if not ok then error(message, 0) end
   end)
 end
@@ -79,7 +72,7 @@ describe("policy.store", function()
   end))
 
   it("does without a folder, and sees it when it comes", loop.test(function()
-    local base = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-policies-XXXXXX"))
+    local base = temporary.folder("moonlb-policies")
     local world = open(base .. "/a/policies")
     world.store:start()
     assert.equal("there is no policy of that name", decide(world, "n/a").failure.reason)
@@ -89,7 +82,7 @@ describe("policy.store", function()
     loop.until_true(function() return world.swaps[1] end, 10, "the policy")
     assert.same({ "10.9.0.1" }, decide(world, "n/a").addresses)
     world.store:stop()
-    remove_tree(base)
+    temporary.remove(base)
   end))
 
   it("swaps an edited file, and says so", with_store({ ["team.lua"] = GOOD }, nil, function(world)
@@ -99,7 +92,7 @@ describe("policy.store", function()
   end))
 
   it("sees the swap of ..data, by which the kubelet replaces all files at once", loop.test(function()
-    local dir = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-policies-XXXXXX"))
+    local dir = temporary.folder("moonlb-policies")
     local function publish(stamp, text)
       uv.fs_mkdir(dir .. "/.." .. stamp, 448)
       write(dir .. "/.." .. stamp .. "/team.lua", text)
@@ -114,11 +107,11 @@ describe("policy.store", function()
     for i = 2, 4 do
       publish(tostring(i), (GOOD:gsub("10%.9%.", ("10.%d."):format(i))))
       loop.until_true(function() return #world.swaps == i end, 10, "swap " .. i)
-      remove_tree(dir .. "/.." .. i - 1)
+      temporary.remove(dir .. "/.." .. i - 1)
       assert.same({ ("10.%d.0.1"):format(i) }, decide(world, "n/a").addresses)
     end
     world.store:stop()
-    remove_tree(dir)
+    temporary.remove(dir)
   end))
 
   it("goes on with the policy of the binary, or the fallback, when a file is gone", with_store({ ["team.lua"] = GOOD,
