@@ -6,6 +6,7 @@ local announcer = require("moonlb.announcer")
 local cjson = require("cjson")
 local loop = require("spec.support.loop")
 local process = require("moonlb.sandbox.process")
+require("spec.support.inside_lab")
 
 local announcing = {}
 

@@ -7,6 +7,7 @@ local loop = require("spec.support.loop")
 local process = require("moonlb.sandbox.process")
 local pulse = require("moonlb.core.pulse")
 local uv = require("luv")
+require("spec.support.inside_lab")
 
 local pulsing = {
   V4 = "10.77.0.100", V6 = "fd77::100",
