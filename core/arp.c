@@ -5,6 +5,8 @@
 #include <netinet/if_ether.h>
 #include <string.h>
 
+#include "octets.h"
+
 /* Offsets in the frame, RFC 826 "Packet format" behind an Ethernet header. */
 enum {
 	AT_DESTINATION = 0,

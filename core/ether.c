@@ -74,8 +74,3 @@ void mlb_ether_start(struct mlb_frame *frame, const uint8_t destination[MLB_MAC_
 	mlb_frame_put(frame, source, MLB_MAC_SIZE);
 	mlb_frame_put16(frame, type);
 }
-
-uint16_t mlb_get16(const uint8_t *bytes)
-{
-	return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}

@@ -37,7 +37,4 @@ void mlb_frame_put(struct mlb_frame *frame, const void *bytes, size_t length);
 void mlb_frame_put16(struct mlb_frame *frame, uint16_t value);	/* network order */
 void mlb_frame_put8(struct mlb_frame *frame, uint8_t value);
 
-/* The 16 bits at `bytes`, which are in network order. */
-uint16_t mlb_get16(const uint8_t *bytes);
-
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ndp.h"
+#include "octets.h"
 #include "packet.h"
 
 #define SOCKETS_MOST 1024

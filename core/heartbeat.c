@@ -5,40 +5,14 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "octets.h"
+
 #define VERSION 1
 #define FLAGS (MLB_HEARTBEAT_GIVES_ALL | MLB_HEARTBEAT_STALE | MLB_HEARTBEAT_MORE)
 #define IPV4_HEADER 20
 #define UDP_HEADER 8
 
 static const uint8_t magic[4] = { 'M', 'L', 'H', 'B' };
-
-static void put16(uint8_t *out, uint16_t value)
-{
-	out[0] = (uint8_t)(value >> 8);
-	out[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *out, uint32_t value)
-{
-	put16(out, (uint16_t)(value >> 16));
-	put16(out + 2, (uint16_t)value);
-}
-
-static void put64(uint8_t *out, uint64_t value)
-{
-	put32(out, (uint32_t)(value >> 32));
-	put32(out + 4, (uint32_t)value);
-}
-
-static uint32_t get32(const uint8_t *bytes)
-{
-	return (uint32_t)mlb_get16(bytes) << 16 | mlb_get16(bytes + 2);
-}
-
-static uint64_t get64(const uint8_t *bytes)
-{
-	return (uint64_t)get32(bytes) << 32 | get32(bytes + 4);
-}
 
 static int refuse(const char **ret_why, const char *why)
 {
@@ -59,13 +33,13 @@ static void read_header(const uint8_t *bytes, struct mlb_heartbeat *ret)
 {
 	ret->flags = bytes[5];
 	ret->nheard = bytes[7];
-	ret->key_id = get32(bytes + 8);
+	ret->key_id = mlb_get32(bytes + 8);
 	memcpy(ret->cluster, bytes + 12, MLB_HEARTBEAT_ID);
-	ret->newest_key_id = get32(bytes + 28);
-	ret->incarnation = get32(bytes + 32);
-	ret->nonce = get32(bytes + 36);
-	ret->sequence = get64(bytes + 40);
-	ret->digest = get64(bytes + 48);
+	ret->newest_key_id = mlb_get32(bytes + 28);
+	ret->incarnation = mlb_get32(bytes + 32);
+	ret->nonce = mlb_get32(bytes + 36);
+	ret->sequence = mlb_get64(bytes + 40);
+	ret->digest = mlb_get64(bytes + 48);
 	memcpy(ret->mac, bytes + 56, MLB_MAC_SIZE);
 	ret->nhandshakes = bytes[62];
 	ret->nwant = bytes[63];
@@ -73,7 +47,7 @@ static void read_header(const uint8_t *bytes, struct mlb_heartbeat *ret)
 	ret->nstatements = bytes[65];
 	ret->whole_index = mlb_get16(bytes + 66);
 	ret->whole_total = mlb_get16(bytes + 68);
-	ret->whole_id = get32(bytes + 70);
+	ret->whole_id = mlb_get32(bytes + 70);
 }
 
 /* What of [at, end) the relays take; 0 for none, SIZE_MAX when they are not well formed. */
@@ -150,21 +124,21 @@ static void write_header(const struct mlb_heartbeat *heartbeat, size_t name, uin
 	out[5] = heartbeat->flags;
 	out[6] = (uint8_t)name;
 	out[7] = heartbeat->nheard;
-	put32(out + 8, heartbeat->key_id);
+	mlb_put32(out + 8, heartbeat->key_id);
 	memcpy(out + 12, heartbeat->cluster, MLB_HEARTBEAT_ID);
-	put32(out + 28, heartbeat->newest_key_id);
-	put32(out + 32, heartbeat->incarnation);
-	put32(out + 36, heartbeat->nonce);
-	put64(out + 40, heartbeat->sequence);
-	put64(out + 48, heartbeat->digest);
+	mlb_put32(out + 28, heartbeat->newest_key_id);
+	mlb_put32(out + 32, heartbeat->incarnation);
+	mlb_put32(out + 36, heartbeat->nonce);
+	mlb_put64(out + 40, heartbeat->sequence);
+	mlb_put64(out + 48, heartbeat->digest);
 	memcpy(out + 56, heartbeat->mac, MLB_MAC_SIZE);
 	out[62] = heartbeat->nhandshakes;
 	out[63] = heartbeat->nwant;
 	out[64] = heartbeat->nrelays;
 	out[65] = heartbeat->nstatements;
-	put16(out + 66, heartbeat->whole_index);
-	put16(out + 68, heartbeat->whole_total);
-	put32(out + 70, heartbeat->whole_id);
+	mlb_put16(out + 66, heartbeat->whole_index);
+	mlb_put16(out + 68, heartbeat->whole_total);
+	mlb_put32(out + 70, heartbeat->whole_id);
 }
 
 size_t mlb_heartbeat_encode(const struct mlb_heartbeat *heartbeat, uint8_t ret_payload[MLB_HEARTBEAT_PAYLOAD])
@@ -192,22 +166,22 @@ size_t mlb_heartbeat_encode(const struct mlb_heartbeat *heartbeat, uint8_t ret_p
 
 uint32_t mlb_heartbeat_id_at(const uint8_t *list, unsigned i)
 {
-	return get32(list + (size_t)i * MLB_HEARD_SIZE);
+	return mlb_get32(list + (size_t)i * MLB_HEARD_SIZE);
 }
 
 void mlb_heartbeat_handshake_at(const struct mlb_heartbeat *heartbeat, unsigned i, struct mlb_handshake *ret_handshake)
 {
 	const uint8_t *at = heartbeat->handshakes + (size_t)i * MLB_HANDSHAKE_SIZE;
 
-	ret_handshake->id = get32(at);
-	ret_handshake->incarnation = get32(at + 4);
-	ret_handshake->nonce = get32(at + 8);
+	ret_handshake->id = mlb_get32(at);
+	ret_handshake->incarnation = mlb_get32(at + 4);
+	ret_handshake->nonce = mlb_get32(at + 8);
 }
 
 void mlb_heartbeat_statement_at(const struct mlb_heartbeat *heartbeat, unsigned i, struct mlb_statement *ret_statement)
 {
 	const uint8_t *at = heartbeat->statements + (size_t)i * MLB_STATEMENT_SIZE;
-	uint64_t word = get64(at + MLB_HEARTBEAT_ID);
+	uint64_t word = mlb_get64(at + MLB_HEARTBEAT_ID);
 
 	memcpy(ret_statement->group, at, MLB_HEARTBEAT_ID);
 	ret_statement->is_giving = word > MLB_HEARTBEAT_TERM;
@@ -221,7 +195,7 @@ bool mlb_heartbeat_relay_at(const struct mlb_heartbeat *heartbeat, size_t *posit
 	if (*position >= heartbeat->relays_length)
 		return false;
 	memcpy(ret_relay->group, at, MLB_HEARTBEAT_ID);
-	ret_relay->term = get64(at + MLB_HEARTBEAT_ID) & MLB_HEARTBEAT_TERM;
+	ret_relay->term = mlb_get64(at + MLB_HEARTBEAT_ID) & MLB_HEARTBEAT_TERM;
 	ret_relay->node_length = at[MLB_RELAY_SIZE - 1];
 	memcpy(ret_relay->node, at + MLB_RELAY_SIZE, ret_relay->node_length);
 	ret_relay->node[ret_relay->node_length] = '\0';
@@ -231,29 +205,29 @@ bool mlb_heartbeat_relay_at(const struct mlb_heartbeat *heartbeat, size_t *posit
 
 size_t mlb_heartbeat_put_id(uint8_t *out, uint32_t id)
 {
-	put32(out, id);
+	mlb_put32(out, id);
 	return MLB_WANT_SIZE;
 }
 
 size_t mlb_heartbeat_put_handshake(uint8_t *out, const struct mlb_handshake *handshake)
 {
-	put32(out, handshake->id);
-	put32(out + 4, handshake->incarnation);
-	put32(out + 8, handshake->nonce);
+	mlb_put32(out, handshake->id);
+	mlb_put32(out + 4, handshake->incarnation);
+	mlb_put32(out + 8, handshake->nonce);
 	return MLB_HANDSHAKE_SIZE;
 }
 
 size_t mlb_heartbeat_put_statement(uint8_t *out, const struct mlb_statement *statement)
 {
 	memcpy(out, statement->group, MLB_HEARTBEAT_ID);
-	put64(out + MLB_HEARTBEAT_ID, statement->term | (statement->is_giving ? MLB_HEARTBEAT_TERM + 1 : 0));
+	mlb_put64(out + MLB_HEARTBEAT_ID, statement->term | (statement->is_giving ? MLB_HEARTBEAT_TERM + 1 : 0));
 	return MLB_STATEMENT_SIZE;
 }
 
 size_t mlb_heartbeat_put_relay(uint8_t *out, const struct mlb_relay *relay)
 {
 	memcpy(out, relay->group, MLB_HEARTBEAT_ID);
-	put64(out + MLB_HEARTBEAT_ID, relay->term);
+	mlb_put64(out + MLB_HEARTBEAT_ID, relay->term);
 	out[MLB_RELAY_SIZE - 1] = relay->node_length;
 	memcpy(out + MLB_RELAY_SIZE, relay->node, relay->node_length);
 	return MLB_RELAY_SIZE + (size_t)relay->node_length;
@@ -288,18 +262,18 @@ void mlb_heartbeat_wrap(const uint8_t mac[MLB_MAC_SIZE], uint16_t port, size_t p
 	memset(ret_headers, 0, MLB_HEARTBEAT_WRAP);
 	memcpy(ret_headers, mlb_mac_broadcast, MLB_MAC_SIZE);
 	memcpy(ret_headers + MLB_MAC_SIZE, mac, MLB_MAC_SIZE);
-	put16(ret_headers + 12, ETHERTYPE_IP);
+	mlb_put16(ret_headers + 12, ETHERTYPE_IP);
 	ip[0] = 0x45;
 	ip[1] = 0xc0;	/* CS6, network control (RFC 4594 section 3.2) */
-	put16(ip + 2, (uint16_t)(IPV4_HEADER + UDP_HEADER + payload_length));
+	mlb_put16(ip + 2, (uint16_t)(IPV4_HEADER + UDP_HEADER + payload_length));
 	ip[6] = 0x40;	/* don't fragment */
 	ip[8] = 1;	/* for this segment alone */
 	ip[9] = IPPROTO_UDP;
-	put32(ip + 16, INADDR_BROADCAST);
-	put16(ip + 10, checksum(ip, IPV4_HEADER));
-	put16(udp, port);
-	put16(udp + 2, port);
-	put16(udp + 4, (uint16_t)(UDP_HEADER + payload_length));
+	mlb_put32(ip + 16, INADDR_BROADCAST);
+	mlb_put16(ip + 10, checksum(ip, IPV4_HEADER));
+	mlb_put16(udp, port);
+	mlb_put16(udp + 2, port);
+	mlb_put16(udp + 4, (uint16_t)(UDP_HEADER + payload_length));
 }
 
 const uint8_t *mlb_heartbeat_unwrap(const uint8_t *frame, size_t length, uint16_t port, size_t *ret_length)

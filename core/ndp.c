@@ -5,6 +5,8 @@
 #include <netinet/icmp6.h>
 #include <string.h>
 
+#include "octets.h"
+
 /* Offsets in the frame: Ethernet, the IPv6 header (RFC 8200 section 3), the ICMPv6 message (RFC 4861 section 4.3). */
 enum {
 	AT_DESTINATION_MAC = 0,
