@@ -49,7 +49,7 @@ static void hear(const uint8_t *payload, size_t length)
 	/* The same, under the key. */
 	memcpy(signed_payload, payload, length);
 	memset(signed_payload + 12, 0, MLB_HEARTBEAT_ID);
-	put32(signed_payload + 8, id);
+	mlb_put32(signed_payload + 8, id);
 	check(mlb_heartbeat_sign(keys, false, signed_payload, length - MLB_HEARTBEAT_TAG) == 0);
 	mlb_segment_hear(segment, keys, signed_payload, length, 1, &heartbeat, &slot);
 	check(atomic_load(&segment->npeers) <= 1);
