@@ -12,6 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "datagram.h"
+#include "dhcp.h"
+#include "octets.h"
+
 #define BATCH 64			/* frames a call of sendmmsg */
 #define RECEIVE_BUFFER (1 << 20)	/* bytes in the kernel: some 1,300 small frames */
 #define CONTROL_PRIORITY 7		/* TC_PRIO_CONTROL of linux/pkt_sched.h, as the kernel's own ND has it */
@@ -36,6 +40,14 @@ static void need(struct filter *filter, unsigned size, uint32_t offset, uint32_t
 	put(filter, BPF_LD | BPF_ABS | size, 0, 0, offset);
 	put(filter, BPF_JMP | BPF_JGE | BPF_K, 0, REJECT, low);
 	put(filter, BPF_JMP | BPF_JGT | BPF_K, REJECT, 0, high);
+}
+
+/* The same at `offset` behind an IPv4 header of any length. */
+static void need_behind_ipv4(struct filter *filter, unsigned size, uint32_t offset, uint32_t value)
+{
+	put(filter, BPF_LDX | BPF_B | BPF_MSH, 0, 0, MLB_ETHER_HEADER);
+	put(filter, BPF_LD | BPF_IND | size, 0, 0, MLB_ETHER_HEADER + offset);
+	put(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, REJECT, value);
 }
 
 static void finish(struct filter *filter)
@@ -68,6 +80,26 @@ static void build_udp_filter(struct filter *filter, unsigned index, uint16_t por
 	finish(filter);
 }
 
+/* Broadcast answers reach every client of the LAN; with chaddr checked here, each wakes one of them. Kea sends to
+ * 255.255.255.255 in unicast frames, so neither address of the destination is asked for. */
+static void build_dhcp_filter(struct filter *filter, unsigned index, const uint8_t mac[MLB_MAC_SIZE])
+{
+	const uint32_t udp = 0, bootp = 8;
+
+	filter->count = 0;
+	need(filter, BPF_W, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE), PACKET_HOST, PACKET_MULTICAST);
+	need(filter, BPF_W, (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX), index, index);
+	need(filter, BPF_H, 12, ETHERTYPE_IP, ETHERTYPE_IP);
+	need(filter, BPF_B, 23, IPPROTO_UDP, IPPROTO_UDP);
+	put(filter, BPF_LD | BPF_ABS | BPF_H, 0, 0, 20);
+	put(filter, BPF_JMP | BPF_JSET | BPF_K, REJECT, 0, 0x3fff);	/* more fragments, or an offset */
+	need_behind_ipv4(filter, BPF_H, udp + 2, MLB_DHCP_CLIENT_PORT);
+	need_behind_ipv4(filter, BPF_B, bootp, 2);			/* op: a reply */
+	need_behind_ipv4(filter, BPF_W, bootp + 28, mlb_get32(mac));	/* chaddr */
+	need_behind_ipv4(filter, BPF_H, bootp + 32, mlb_get16(mac + 4));
+	finish(filter);
+}
+
 static void build_filter(struct filter *filter, unsigned index, enum mlb_packet_kind kind)
 {
 	filter->count = 0;
@@ -89,24 +121,6 @@ static void build_filter(struct filter *filter, unsigned index, enum mlb_packet_
 	finish(filter);
 }
 
-/* Attach the filter for good: nothing that gets hold of the socket later can widen what it hears. */
-static int attach_filter(int fd, unsigned index, enum mlb_packet_kind kind, uint16_t port)
-{
-	static const int on = 1;
-	struct filter filter;
-	struct sock_fprog program = { .filter = filter.code };
-
-	if (kind == MLB_PACKET_UDP)
-		build_udp_filter(&filter, index, port);
-	else
-		build_filter(&filter, index, kind);
-	program.len = filter.count;
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)) < 0)
-		return -errno;
-	return 0;
-}
-
 static int bind_to(int fd, unsigned index, uint16_t type)
 {
 	struct sockaddr_ll address = {
@@ -122,22 +136,65 @@ static int bind_to(int fd, unsigned index, uint16_t type)
 	return address.sll_hatype == ARPHRD_ETHER ? 0 : -EOPNOTSUPP;
 }
 
+/* The MAC of an interface. A binding to protocol 0 hears nothing, so that it may come before the filter. */
+static int read_mac(int fd, unsigned index, uint8_t ret_mac[MLB_MAC_SIZE])
+{
+	struct sockaddr_ll address;
+	socklen_t size = sizeof(address);
+	int result = bind_to(fd, index, 0);
+
+	if (result < 0)
+		return result;
+	if (getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+		return -errno;
+	memcpy(ret_mac, address.sll_addr, MLB_MAC_SIZE);
+	return 0;
+}
+
+/* Attach the filter for good: nothing that gets hold of the socket later can widen what it hears. */
+static int attach_filter(int fd, unsigned index, enum mlb_packet_kind kind, uint16_t port)
+{
+	uint8_t mac[MLB_MAC_SIZE] = { 0 };
+	static const int on = 1;
+	struct filter filter;
+	struct sock_fprog program = { .filter = filter.code };
+
+	if (kind == MLB_PACKET_DHCP) {
+		int result = read_mac(fd, index, mac);
+
+		if (result < 0)
+			return result;
+		build_dhcp_filter(&filter, index, mac);
+	} else if (kind == MLB_PACKET_UDP) {
+		build_udp_filter(&filter, index, port);
+	} else {
+		build_filter(&filter, index, kind);
+	}
+	program.len = filter.count;
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)) < 0)
+		return -errno;
+	return 0;
+}
+
 static uint16_t type_of(enum mlb_packet_kind kind)
 {
 	if (kind == MLB_PACKET_ARP)
 		return ETHERTYPE_ARP;
-	return kind == MLB_PACKET_UDP ? ETHERTYPE_IP : ETHERTYPE_IPV6;
+	return kind == MLB_PACKET_UDP || kind == MLB_PACKET_DHCP ? ETHERTYPE_IP : ETHERTYPE_IPV6;
 }
 
 static int set_up_receive(int fd, unsigned index, enum mlb_packet_kind kind, uint16_t port)
 {
-	static const int bytes = RECEIVE_BUFFER;
+	static const int bytes = RECEIVE_BUFFER, on = 1;
 	int result = attach_filter(fd, index, kind, port);
 
 	if (result < 0)
 		return result;
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0 &&
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0)
+		return -errno;
+	if (kind == MLB_PACKET_DHCP && setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)) < 0)
 		return -errno;
 	/* Last, since from here on frames arrive. */
 	return bind_to(fd, index, type_of(kind));
@@ -258,4 +315,51 @@ int mlb_packet_send(int fd, unsigned index, const struct mlb_frame *frames, size
 	}
 	*ret_sent = sent;
 	return sent == count ? 0 : result;
+}
+
+static bool is_checksum_open(struct msghdr *message)
+{
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+		struct tpacket_auxdata auxiliary;
+
+		if (part->cmsg_level != SOL_PACKET || part->cmsg_type != PACKET_AUXDATA ||
+		    part->cmsg_len < CMSG_LEN(sizeof(auxiliary)))
+			continue;
+		memcpy(&auxiliary, CMSG_DATA(part), sizeof(auxiliary));
+		return auxiliary.tp_status & TP_STATUS_CSUMNOTREADY;
+	}
+	return false;
+}
+
+int mlb_packet_receive(int fd, uint8_t *ret_frame, size_t size, size_t *ret_length)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+	} control;
+	struct iovec part = { ret_frame, size };
+	struct msghdr message;
+	ssize_t length;
+
+	do {
+		message = (struct msghdr){ .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+					   .msg_controllen = sizeof(control) };
+		length = recvmsg(fd, &message, 0);
+	} while ((length < 0 && errno == EINTR) || (length >= 0 && message.msg_flags & MSG_TRUNC));
+	if (length < 0)
+		return -errno;
+	if (is_checksum_open(&message))
+		mlb_datagram_complete(ret_frame, (size_t)length);
+	*ret_length = (size_t)length;
+	return 0;
+}
+
+int mlb_packet_send_bytes(int fd, const uint8_t *frame, size_t length)
+{
+	ssize_t sent;
+
+	do
+		sent = send(fd, frame, length, 0);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
 }

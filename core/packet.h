@@ -13,6 +13,7 @@ enum mlb_packet_kind {
 	MLB_PACKET_ARP,		/* ARP requests and replies for IPv4 */
 	MLB_PACKET_ND,		/* neighbour solicitations and advertisements */
 	MLB_PACKET_UDP,		/* broadcast UDP over IPv4 to one port, never a fragment */
+	MLB_PACKET_DHCP,	/* DHCPv4 answers to the interface's MAC as it is now (chaddr), never a fragment */
 };
 
 /* Open a non-blocking socket of the calling thread's network namespace. All but MLB_PACKET_SEND are bound to interface
@@ -22,6 +23,14 @@ int mlb_packet_open(unsigned index, enum mlb_packet_kind kind, int *ret_fd);
 
 /* The same for MLB_PACKET_UDP. */
 int mlb_packet_open_udp(unsigned index, uint16_t port, int *ret_fd);
+
+/* Take one frame of at most `size` bytes; longer ones are dropped. Where the kernel says that a UDP checksum is still to be
+ * computed by hardware (the sender is on this machine), it is computed here: mlb_datagram_complete. 0; -EAGAIN: none waits;
+ * -ENETDOWN: the interface went down (comes once; go on reading). */
+int mlb_packet_receive(int fd, uint8_t *ret_frame, size_t size, size_t *ret_length);
+
+/* Send one whole frame of any length on the interface that `fd` is bound to. 0 or -errno. */
+int mlb_packet_send_bytes(int fd, const uint8_t *frame, size_t length);
 
 /* Is the interface that `fd` was bound to still there? A socket that lost it hears nothing more, and no error says so. */
 bool mlb_packet_is_bound(int fd);
