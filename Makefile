@@ -8,15 +8,27 @@ BUILD ?= build$(if $(SANITIZE),/sanitize)
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 Q := $(if $(V),,@)
 
+TRIPLET_arm64 := aarch64-linux-gnu
+# ARCH=arm64 builds for another machine: Debian's cross compiler, and that machine's libraries in a folder.
+ARCH ?=
+ifneq ($(ARCH),)
+TRIPLET := $(or $(TRIPLET_$(ARCH)),$(error ARCH=$(ARCH): arm64 expected, or nothing for this machine))
+BUILD := build/$(ARCH)
+SYSROOT := $(abspath build/$(ARCH)-sysroot)
+CC := $(TRIPLET)-gcc --sysroot=$(SYSROOT)
+PKG_CONFIG := PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) PKG_CONFIG_LIBDIR=$(SYSROOT)/usr/lib/$(TRIPLET)/pkgconfig pkg-config
+endif
+PKG_CONFIG ?= pkg-config
+
 LUA_SHARE := /usr/share/lua/5.4
 STATIC_PACKAGES := lua5.4 lua5.4-cjson lua5.4-luv
 DYNAMIC_PACKAGES := libcurl libmnl miniupnpc libmicrohttpd libedit libseccomp libcrypto
 
 # The shell runs pkg-config only when something is compiled: `make deps` must work before it is installed.
-PACKAGE_CFLAGS = $(patsubst -I%,-isystem%,$(shell pkg-config --cflags $(STATIC_PACKAGES) libuv $(DYNAMIC_PACKAGES)))
-LIBDIR = $(shell pkg-config --variable=libdir libuv)
+PACKAGE_CFLAGS = $(patsubst -I%,-isystem%,$(shell $(PKG_CONFIG) --cflags $(STATIC_PACKAGES) libuv $(DYNAMIC_PACKAGES)))
+LIBDIR = $(shell $(PKG_CONFIG) --variable=libdir libuv)
 LIBS = -l:liblua5.4-luv.a -l:liblua5.4-cjson.a -l:liblua5.4.a -l:libuv_a.a -l:liblua5.4-yaml.so.0 \
-	$(shell pkg-config --libs $(DYNAMIC_PACKAGES)) -lm -ldl -lpthread
+	$(shell $(PKG_CONFIG) --libs $(DYNAMIC_PACKAGES)) -lm -ldl -lpthread
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 HARDENING := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
@@ -112,10 +124,12 @@ bench: deps ## measure what section 8 of the design promises (BENCHES=spec/bench
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb-spec
 	$(Q)for bench in $(BENCHES); do echo "== $$bench"; $(BUILD)/moonlb-spec --script $$bench || exit 1; done
 
-image: ## the OCI image as build/moonlb-VERSION.tar: no shell, reproducible
-	$(Q)vendor/install build run image
+image: ## the OCI image as build/moonlb-VERSION.tar: no shell, reproducible (ARCH=arm64: for that, tried under qemu)
+	$(Q)vendor/install build run image $(if $(ARCH),cross)
+	$(Q)$(if $(ARCH),vendor/sysroot $(ARCH) $(SYSROOT))
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb
-	$(Q)manifests/image $(BUILD)/moonlb $(VERSION) $(BUILD)/moonlb-$(VERSION).tar
+	$(Q)SYSROOT=$(SYSROOT) manifests/image $(BUILD)/moonlb $(VERSION) $(BUILD)/moonlb-$(VERSION).tar
+	$(Q)$(if $(ARCH),SYSROOT=$(SYSROOT) manifests/image --try $(BUILD)/moonlb plan -f manifests/examples/shop.yaml)
 
 # DESTDIR goes before every path, for packages.
 PREFIX ?= /usr/local
