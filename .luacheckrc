@@ -1,6 +1,6 @@
 std = "lua54"
 max_line_length = 120
-exclude_files = { "build", "spec/attacks" }
+exclude_files = { "spec/attacks" }
 files["spec"] = { std = "+busted" }
 -- A policy is a pure function over the policy API: no io, os, package, debug, load, coroutine. It may name its rules.
 files["policies"] = {

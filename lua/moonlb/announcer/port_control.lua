@@ -29,8 +29,8 @@ function port_control.is_same_epoch(before, after)
 end
 
 --- A session that has asked nothing yet.
--- @tparam table options  `client`: the address that requests leave from; `send(bytes)`; `after(seconds, fn)` -> timer with
---   `stop()`; `now()` seconds; `random()` in [0, 1); `on_restart()`: every mapping is to be made anew
+-- @tparam table options  `client`: the address that requests leave from; `send(bytes)`; `after(seconds, fn)` -> timer
+--   with `stop()`; `now()` seconds; `random()` in [0, 1); `on_restart()`: every mapping is to be made anew
 -- @treturn Session
 function port_control.new(options)
   return setmetatable({ client = assert(options.client), send = options.send, after = options.after,
@@ -79,12 +79,12 @@ local function begin(self, request, patience)
 end
 
 --- Ask for a mapping, renew it (the same nonce and ports), or delete it (`lifetime` 0).
--- @tparam table map  `protocol` ("tcp" or "udp"), `internal_port`, `external_port` (a wish), `external_address` (a wish,
---   may be nil), `nonce` (12 bytes: PCP gives the mapping to who knows it), `lifetime` in seconds
+-- @tparam table map  `protocol` ("tcp" or "udp"), `internal_port`, `external_port` (a wish), `external_address` (a
+--   wish, may be nil), `nonce` (12 bytes: PCP gives the mapping to who knows it), `lifetime` in seconds
 -- @tparam number patience  seconds to wait for an answer
--- @tparam function done  `done(err, answer)`: `answer` is `{protocol=, internal_port=, external_port=, external_address=,
---   lifetime=, version=}`; `err` is `{message=, code=, result=}`, code `"ETIMEDOUT"`, `"ECONNREFUSED"` (nobody listens),
---   `"ECANCELED"` (the session was closed) or `"EREFUSED"` with the router's result
+-- @tparam function done  `done(err, answer)`: `answer` is `{protocol=, internal_port=, external_port=,
+--   external_address=, lifetime=, version=}`; `err` is `{message=, code=, result=}`, code `"ETIMEDOUT"`,
+--   `"ECONNREFUSED"` (nobody listens), `"ECANCELED"` (the session was closed) or `"EREFUSED"` with the router's result
 function Session:map(map, patience, done)
   begin(self, { type = "map", map = map, done = done }, patience)
 end
@@ -152,8 +152,8 @@ function Session:heard(bytes)
   if answer.result ~= 0 then
     return finish(self, request, { message = answer.result_text, code = "EREFUSED", result = answer.result })
   end
-  finish(self, request, nil, { protocol = answer.protocol, internal_port = answer.internal_port, version = answer.version,
-    external_port = answer.external_port, external_address = answer.external_address,
+  finish(self, request, nil, { protocol = answer.protocol, internal_port = answer.internal_port,
+    external_port = answer.external_port, external_address = answer.external_address, version = answer.version,
     lifetime = math.min(answer.lifetime or 0, LONGEST_LIFETIME) })
 end
 
@@ -165,11 +165,13 @@ end
 --- Give up what waits; nothing is sent any more.
 function Session:close()
   self:fail({ message = "closed", code = "ECANCELED" })
+  if self.socket and not self.socket:is_closing() then self.socket:close() end
 end
 
 --- A session on a UDP socket of its own, from `client` to the router's port 5351. The kernel drops what others send to
 -- a connected socket.
--- @tparam table options  `client`, `router` (addresses of one family), `now`, `after`, `random`, `on_restart`, `port` (5351)
+-- @tparam table options  `client`, `router` (addresses of one family), `now`, `after`, `random`, `on_restart`, `port`
+--   (5351 when absent)
 -- @treturn Session  or nil, message, code (`"EADDRNOTAVAIL"`: the address is not on this node)
 function port_control.open(options)
   local uv = require("luv")
@@ -190,10 +192,7 @@ function port_control.open(options)
     end))
   end
   if not ok then return nil, ("UDP from %s to %s: %s"):format(options.client, options.router, message), code end
-  function self:close()
-    Session.close(self)
-    if not socket:is_closing() then socket:close() end
-  end
+  self.socket = socket
   return self
 end
 
