@@ -14,6 +14,7 @@
 #define FIRST_DELAY (4 * SECOND)	/* RFC 2131 section 4.1 */
 #define LAST_DELAY (64 * SECOND)
 #define REQUESTS 4			/* sections 3.1 (5), 3.2 (4): 60 s in all */
+#define REBOOT_PATIENCE (56 * SECOND)	/* as long as four REQUESTs take at least; short leases send more in that time */
 #define COLLECT SECOND			/* how long a better offer is waited for, when one is conceivable */
 #define DECLINE_WAIT (10 * SECOND)	/* section 3.1 (5) */
 #define RENEW_FLOOR (60 * SECOND)	/* section 4.4.5 */
@@ -400,7 +401,7 @@ void mlb_dhcp_client_tick(struct mlb_dhcp_client *client, int64_t now, struct ml
 			give_up_request(client, now, actions);
 		break;
 	case MLB_DHCP_REBOOTING:
-		if (client->attempts < REQUESTS)
+		if (now - client->began < REBOOT_PATIENCE)
 			request_reboot(client, now, actions);
 		else
 			keep_or_begin(client, now, actions);
