@@ -39,7 +39,8 @@ describe("T1 and T2", function()
   end)
 
   it("are computed and a note is made when the server's make no sense", function()
-    for _, wrong in ipairs({ { t1 = 0, t2 = 1800 }, { t1 = 1800, t2 = 900 }, { t1 = 900, t2 = 3600 }, { t1 = 4000, t2 = 5000 },
+    for _, wrong in ipairs({ { t1 = 0, t2 = 1800 }, { t1 = 1800, t2 = 900 }, { t1 = 900, t2 = 3600 }, { t1 = 4000,
+      t2 = 5000 },
       { t1 = 4000 }, { t2 = 5000 }, { t1 = 0xffffffff, t2 = 0xffffffff } }) do
       local t1, t2, exchange = times(wrong)
       assert.is_true(t1 >= 1728 and t1 <= 1872 and t2 >= 3114 and t2 <= 3186, t1 .. " " .. t2)
@@ -61,10 +62,12 @@ describe("renewing", function()
     local exchange = playing.new():bind({ t1 = 1000, t2 = 2000 })
     local list = schedule(exchange, 1999)
     assert.same({ { "renewing", 1000, "send request" }, { "renewing", 1500, "send request" },
-      { "renewing", 1750, "send request" }, { "renewing", 1875, "send request" }, { "renewing", 1937.5, "send request" },
+      { "renewing", 1750, "send request" }, { "renewing", 1875, "send request" }, { "renewing", 1937.5,
+        "send request" },
       { "renewing", 1997.5, "send request" } }, list)
     local last = exchange.last
-    assert.same({ ADDRESS, SERVER, SERVER_MAC, ADDRESS, nil, nil }, { last.source, last.destination, last.destination_mac,
+    assert.same({ ADDRESS, SERVER, SERVER_MAC, ADDRESS, nil, nil }, { last.source, last.destination,
+      last.destination_mac,
       last.message.ciaddr, last.message.requested, last.message.server })
   end)
 
@@ -140,7 +143,8 @@ describe("rebinding", function()
     assert.same({ "rebinding", 3560, "send request" }, list[#list])
     assert.matches("server 10.77.0.1 has not answered for 1000 s; asking every server", exchange.notes[1])
     local last = exchange.last
-    assert.same({ ADDRESS, "255.255.255.255", BROADCAST, ADDRESS }, { last.source, last.destination, last.destination_mac,
+    assert.same({ ADDRESS, "255.255.255.255", BROADCAST, ADDRESS }, { last.source, last.destination,
+      last.destination_mac,
       last.message.ciaddr })
   end)
 
@@ -191,7 +195,8 @@ describe("a lease too short for 60 s between requests", function()
     local exchange = playing.new():bind({ seconds = 5, t1 = 2, t2 = 4 })
     assert.matches("a lease of 5 s is too short for RFC 2131's 60 s between requests", exchange.notes[1])
     assert.same({ { "renewing", 2, "send request" }, { "renewing", 3, "send request" },
-      { "rebinding", 4, "note, send request" }, { "selecting", 5, "lost expired, send discover" } }, schedule(exchange, 5.1))
+      { "rebinding", 4, "note, send request" }, { "selecting", 5, "lost expired, send discover" } },
+        schedule(exchange, 5.1))
   end)
 
   it("of 100 s has time for more than one try in each phase", function()

@@ -1,4 +1,5 @@
---- DHCPv4 messages and their frames, octet by octet. spec/vectors/dhcp.txt is what scapy makes (spec/support/dhcp_vectors.py).
+--- DHCPv4 messages and their frames, octet by octet. spec/vectors/dhcp.txt is what scapy makes
+-- (spec/support/dhcp_vectors.py).
 local dhcp = require("moonlb.core.dhcp")
 local playing = require("spec.support.dhcp")
 
@@ -104,7 +105,8 @@ describe("dhcp.decode", function()
 
   it("does not look into file and sname otherwise", function()
     local octets = message("\53\1\5\52\1\1\255")
-    octets = octets:sub(1, 44) .. "\1\4\255\255\255\0\255" .. octets:sub(52, 108) .. "\51\4\0\0\0\9\255" .. octets:sub(116)
+    octets = octets:sub(1, 44) .. "\1\4\255\255\255\0\255" .. octets:sub(52,
+      108) .. "\51\4\0\0\0\9\255" .. octets:sub(116)
     local found = dhcp.decode(octets)
     assert.equal(9, found.seconds)
     assert.is_nil(found.mask)
@@ -159,7 +161,8 @@ describe("dhcp.decode", function()
     assert.equal("an option in file or sname is cut off",
       why(message("\53\1\5\52\1\2\255"):gsub("^(" .. ("."):rep(44) .. ")..", "%1\1\255")))
     assert.equal("its option overload is not 1, 2 or 3", why(message("\53\1\5\52\1\4\255")))
-    assert.equal("an option is longer than 512 octets", why(message(ACK .. ("\12\255" .. ("a"):rep(255)):rep(3) .. "\255")))
+    assert.equal("an option is longer than 512 octets",
+      why(message(ACK .. ("\12\255" .. ("a"):rep(255)):rep(3) .. "\255")))
   end)
 end)
 
@@ -172,7 +175,8 @@ describe("dhcp.encode", function()
 
   it("writes a lone label as not fully qualified (RFC 4702 section 2.3)", function()
     assert.truthy(dhcp.encode({ type = "discover", chaddr = MAC, fqdn = "web" }):find("\81\7\5\0\0\3web\255", 1, true))
-    assert.truthy(dhcp.encode({ type = "discover", chaddr = MAC, fqdn = "web." }):find("\81\8\5\0\0\3web\0\255", 1, true))
+    assert.truthy(dhcp.encode({ type = "discover", chaddr = MAC, fqdn = "web." }):find("\81\8\5\0\0\3web\0\255", 1,
+      true))
   end)
 
   it("raises for what cannot be said, and names the field", function()
@@ -207,7 +211,8 @@ describe("dhcp.unwrap", function()
   it("gives addresses, ports and payload, and leaves padding out", function()
     local found = assert(dhcp.unwrap(FRAME .. "padding"))
     assert.same({ "02:00:5e:00:53:fe", MAC, "10.77.0.1", ADDRESS, 67, 68, #FRAME - 42 }, { found.source_mac,
-      found.destination_mac, found.source, found.destination, found.source_port, found.destination_port, #found.payload })
+      found.destination_mac, found.source, found.destination, found.source_port, found.destination_port,
+        #found.payload })
   end)
 
   it("steps over IPv4 options", function()
@@ -273,7 +278,8 @@ describe("dhcp.client_id and dhcp.mac", function()
 
   it("differ between clusters, namespaces and names, and cannot be shifted into each other", function()
     local seen = {}
-    for _, texts in ipairs({ { "a", "b", "c" }, { "b", "b", "c" }, { "a", "a", "c" }, { "a", "b", "d" }, { "ab", "", "c" },
+    for _, texts in ipairs({ { "a", "b", "c" }, { "b", "b", "c" }, { "a", "a", "c" }, { "a", "b", "d" }, { "ab", "",
+      "c" },
       { "a", "bc", "" } }) do
       local id, mac = dhcp.client_id(table.unpack(texts)), dhcp.mac(table.unpack(texts))
       assert.is_nil(seen[id])
