@@ -277,8 +277,13 @@ static struct mlb_transfer *new_transfer(struct mlb_kube *client, const char *me
 	return NULL;
 }
 
-static int copy_body(struct mlb_transfer *transfer, const struct mlb_kube_request *request)
+static int copy_content(struct mlb_transfer *transfer, const struct mlb_kube_request *request)
 {
+	if (request->header) {
+		transfer->header = strdup(request->header);
+		if (!transfer->header)
+			return -ENOMEM;
+	}
 	if (!request->body)
 		return 0;
 	transfer->request_body = malloc(request->body_length + 1);
@@ -315,7 +320,7 @@ struct mlb_transfer *mlb_kube_request(struct mlb_kube *client, const struct mlb_
 				request->timeout_ms);
 	if (!transfer)
 		return NULL;
-	if (copy_body(transfer, request) != 0) {
+	if (copy_content(transfer, request) != 0) {
 		mlb_transfer_free(transfer);
 		return NULL;
 	}

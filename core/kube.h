@@ -1,5 +1,6 @@
 /* Kubernetes API transport: requests and watch streams over HTTP/1.1 by libcurl's multi interface on the event loop. It knows
- * of Kubernetes only what the transport needs: bearer tokens, JSON lines, what to cut from objects. */
+ * of Kubernetes only what the transport needs: bearer tokens, JSON lines, what to cut from objects. Other HTTP servers (a
+ * policy's, a router's) are asked through it as well. */
 #ifndef MLB_KUBE_H
 #define MLB_KUBE_H
 
@@ -23,6 +24,7 @@ struct mlb_kube_options {
 	const char *server_name;	/* the name the server's certificate is checked against */
 	const char *proxy;		/* NULL: none, whatever the environment says */
 	const char *user_agent;
+	const char *source;		/* address that connections leave from; NULL: the kernel's choice */
 	unsigned int max_in_flight;
 };
 
@@ -33,6 +35,7 @@ struct mlb_kube_request {
 	size_t body_length;
 	const char *content_type;
 	const char *accept;
+	const char *header;		/* one more header, whole: `Name: value`; NULL: none */
 	uint64_t timeout_ms;		/* from the call to the whole answer, waiting in the queue included; 0: none */
 	size_t max_bytes;		/* of the answer's body */
 	bool is_low;			/* waits while others wait */
@@ -87,7 +90,8 @@ void mlb_kube_close(struct mlb_kube *client);
 void mlb_kube_release(struct mlb_kube *client);
 
 /* Send a request now, or when less than max_in_flight others are under way. What goes wrong is told by on_answer:
- * ETIMEDOUT, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EPROTO, EMSGSIZE, ECANCELED, EAUTH, EAGAIN (50,000 wait already). NULL: no memory. */
+ * ETIMEDOUT, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EADDRNOTAVAIL (`source` is not on this node), EPROTO, EMSGSIZE, ECANCELED,
+ * EAUTH, EAGAIN (50,000 wait already). NULL: no memory. */
 struct mlb_transfer *mlb_kube_request(struct mlb_kube *client, const struct mlb_kube_request *request,
 				      const struct mlb_kube_callbacks *callbacks);
 

@@ -157,6 +157,9 @@ static int copy_options(struct mlb_kube_access *access, const struct mlb_kube_op
 	    copy(options->proxy, &access->proxy) || copy(options->token_file, &access->token_file) ||
 	    copy(options->user_agent, &access->user_agent))
 		return -ENOMEM;
+	/* CURLOPT_INTERFACE: with `host!` it is an address, never the name of an interface. */
+	if (options->source && asprintf(&access->source, "host!%s", options->source) < 0)
+		return -ENOMEM;
 	return 0;
 }
 
@@ -210,6 +213,7 @@ void mlb_kube_access_close(struct mlb_kube_access *access)
 	free(access->key_file);
 	free(access->proxy);
 	free(access->user_agent);
+	free(access->source);
 	free(access->token_file);
 	*access = (struct mlb_kube_access){ 0 };
 }

@@ -22,6 +22,7 @@ struct mlb_kube_access {
 	char *key_file, *key_data;
 	char *proxy;
 	char *user_agent;
+	char *source;		/* as CURLOPT_INTERFACE takes it */
 	char *token;
 	char *token_file;
 	unsigned int token_generation;	/* grows with each other token */
@@ -59,6 +60,7 @@ struct mlb_transfer {
 	char *path;
 	char *content_type;
 	char *accept;
+	char *header;		/* NULL: none */
 	char *request_body;	/* NULL: none */
 	size_t request_length;
 	uint64_t deadline_ms;	/* 0: none */

@@ -98,6 +98,8 @@ static int set_headers(struct mlb_transfer *transfer, const struct mlb_kube_acce
 		err = add_header(transfer, "Authorization: Bearer ", access->token);
 	if (!err && access->host_header)
 		err = add_header(transfer, access->host_header, "");
+	if (!err && transfer->header)
+		err = add_header(transfer, transfer->header, "");
 	if (!err && transfer->request_body)
 		err = add_header(transfer, "Content-Type: ", transfer->content_type);
 	transfer->token_generation = access->token_generation;
@@ -185,11 +187,15 @@ static void set_connection(struct mlb_transfer *transfer, const struct mlb_kube_
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, access->user_agent);
+	if (access->source)
+		curl_easy_setopt(easy, CURLOPT_INTERFACE, access->source);
 	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
-	if (transfer->is_watch) {
+	/* A watch is alone on its connection; and none outlives the address that it leaves from. */
+	if (transfer->is_watch || access->source) {
 		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 		curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
-	} else {
+	}
+	if (!transfer->is_watch) {
 		curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)transfer->limit);
 	}
 }
@@ -245,6 +251,8 @@ static const char *code_of(CURL *easy, CURLcode result)
 		return "ECONNRESET";
 	case CURLE_FILESIZE_EXCEEDED:
 		return "EMSGSIZE";
+	case CURLE_INTERFACE_FAILED:
+		return "EADDRNOTAVAIL";
 	case CURLE_OUT_OF_MEMORY:
 		return "ENOMEM";
 	case CURLE_PEER_FAILED_VERIFICATION:
@@ -346,6 +354,7 @@ void mlb_transfer_free(struct mlb_transfer *transfer)
 	free(transfer->path);
 	free(transfer->content_type);
 	free(transfer->accept);
+	free(transfer->header);
 	free(transfer->request_body);
 	free(transfer);
 }

@@ -1,4 +1,5 @@
 /* core/lua_kube.c: module `moonlb.core.kube`; mechanism is core/kube.c and core/json_cut.c. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,17 @@ static uint64_t opt_ms(lua_State *L, const char *field, lua_Number fallback_s)
 	return (uint64_t)(seconds * 1000);
 }
 
+/* One more header, as it goes out: a line break would make two of it. */
+static const char *opt_header(lua_State *L)
+{
+	const char *header = mlb_opt_string(L, 2, "header", NULL);
+
+	for (const char *c = header; c && *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			luaL_error(L, "header: no control characters expected, got byte %d", (int)*c);
+	return header;
+}
+
 /* The path goes into a request line as it is. */
 static const char *check_path(lua_State *L)
 {
@@ -74,10 +86,21 @@ static const char *check_path(lua_State *L)
 	return path;
 }
 
+/* An address as canonical text; libcurl would take a name to a resolver. */
+static const char *opt_source(lua_State *L)
+{
+	const char *source = mlb_opt_string(L, 1, "source", NULL);
+	struct in6_addr address;
+
+	if (source && inet_pton(AF_INET, source, &address) != 1 && inet_pton(AF_INET6, source, &address) != 1)
+		luaL_error(L, "source: an address expected, got %s", source);
+	return source;
+}
+
 /* moonlb.core.kube.client{server=, ca_file=, ca_data=, cert_file=, cert_data=, key_file=, key_data=, token=, token_file=, server_name=, proxy=,
- * user_agent=, max_in_flight=16} -> client | nil, message, code
+ * user_agent=, source=, max_in_flight=16} -> client | nil, message, code
  * `server` is an http or https URL; `*_data` is PEM text. The server's certificate is always verified, against these authorities alone or the system's.
- * `token_file` is read again when it changes: at most once a minute, and after a 401, which is then retried once. */
+ * `source` is the address that connections leave from. `token_file` is read again when it changes: at most once a minute, and after a 401, which is then retried once. */
 static int kube_client(lua_State *L)
 {
 	struct mlb_kube_options options = { 0 };
@@ -98,6 +121,7 @@ static int kube_client(lua_State *L)
 	options.server_name = mlb_opt_string(L, 1, "server_name", NULL);
 	options.proxy = mlb_opt_string(L, 1, "proxy", NULL);
 	options.user_agent = mlb_opt_string(L, 1, "user_agent", "moonlb/" MLB_VERSION);
+	options.source = opt_source(L);
 	options.max_in_flight = (unsigned int)mlb_opt_integer(L, 1, "max_in_flight", 16, 1, 1024);
 	client = lua_newuserdatauv(L, sizeof(*client), 0);
 	*client = (struct client){ .is_closed = true };
@@ -192,10 +216,10 @@ static struct request *push_request(lua_State *L)
 	return request;
 }
 
-/* client:request({method="GET", path=, body=, content_type="application/json", accept="application/json", timeout=10, max_bytes=64 MiB, priority="normal"|"low",
+/* client:request({method="GET", path=, body=, content_type="application/json", accept="application/json", header="Name: value"|nil, timeout=10, max_bytes=64 MiB, priority="normal"|"low",
  * keep_managed=false}, callback) -> request with cancel()
  * callback(err, answer), once, from the loop: answer = {status=, body=, content_type=, retry_after=seconds|nil} for any HTTP answer; err when there is none,
- * with code ETIMEDOUT (`timeout` counts from this call), ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EPROTO, EMSGSIZE (more than max_bytes), ECANCELED, EAUTH (TLS) or
+ * with code ETIMEDOUT (`timeout` counts from this call), ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EADDRNOTAVAIL (`source`), EPROTO, EMSGSIZE (more than max_bytes), ECANCELED, EAUTH (TLS) or
  * EAGAIN (50,000 wait already). JSON bodies come without managedFields and the last-applied annotation, unless keep_managed. Redirects are answers. */
 static int client_request(lua_State *L)
 {
@@ -210,6 +234,7 @@ static int client_request(lua_State *L)
 	options.path = check_path(L);
 	options.content_type = mlb_opt_string(L, 2, "content_type", "application/json");
 	options.accept = mlb_opt_string(L, 2, "accept", "application/json");
+	options.header = opt_header(L);
 	options.timeout_ms = opt_ms(L, "timeout", 10);
 	options.max_bytes = (size_t)mlb_opt_integer(L, 2, "max_bytes", MAX_BYTES, 1, 1 << 30);
 	options.is_low = check_priority(L);

@@ -5,7 +5,8 @@ local kubernetes = require("spec.support.kubernetes")
 local manifests = require("spec.support.manifests")
 local program = require("spec.support.program")
 
-local PATHS = { "moonlb.yaml", "base", "overlays/allocator-only", "overlays/announcer-only", "overlays/policies" }
+local PATHS = { "moonlb.yaml", "base", "overlays/allocator-only", "overlays/announcer-only", "overlays/policies",
+  "overlays/upnp" }
 -- What the embedded API does not serve; a real one checks these, too.
 local UNKNOWN = { ClusterRole = true, ClusterRoleBinding = true, Role = true, RoleBinding = true, DaemonSet = true }
 

@@ -50,7 +50,7 @@ describe("announcer.host", function()
   it("sweeps tagged addresses that nobody wants, and nothing else", function()
     nl.all[3], nl.all[4] = tagged("10.0.0.9", 32), tagged("10.0.0.8", 32)
     nl.all[5] = { index = 1, address = "10.0.0.7", prefix = 32, family = 4, scope = "host", protocol = 0 }
-    assert.equal(1, open():sweep(function(ip) return ip == "10.0.0.8" end))
+    assert.equal(1, #open():sweep(function(ip) return ip == "10.0.0.8" end))
     assert.equal("delete 10.0.0.9/32", nl:said())
   end)
 

@@ -60,10 +60,10 @@ describe("settings.resolve", function()
 
   it("warns of kube-vip's variables that have no effect, when they are switched on, without their values", function()
     local _, warnings = settings.resolve({}, { bgp_enable = "true", bgp_peerpass = "secret", cp_enable = "false",
-      enable_upnp = "true", vip_arp = "true", PATH = "/bin" })
+      dns_mode = "true", vip_arp = "true", PATH = "/bin" })
     assert.same({ "bgp_enable is kube-vip's and has no effect in moonlb",
       "bgp_peerpass is kube-vip's and has no effect in moonlb",
-      "enable_upnp is kube-vip's and has no effect in moonlb" }, warnings)
+      "dns_mode is kube-vip's and has no effect in moonlb" }, warnings)
   end)
 end)
 

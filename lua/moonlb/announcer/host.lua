@@ -176,16 +176,16 @@ function Host:refuse(ip)
 end
 
 --- Take every address of ours from lo that `is_wanted(ip)` does not claim: what a crash left.
--- @treturn number  how many
+-- @treturn table  array of those addresses
 function Host:sweep(is_wanted)
-  local count = 0
+  local swept = {}
   for ip in pairs(self.accepted) do
     if not is_wanted(ip) then
       self:refuse(ip)
-      count = count + 1
+      swept[#swept + 1] = ip
     end
   end
-  return count
+  return swept
 end
 
 --- Keep the kernel from answering ARP for held addresses on this interface, and from announcing them as its own.

@@ -14,6 +14,7 @@ local placement = require("moonlb.announcer.placement")
 local request = require("moonlb.announcer.request")
 local runtime = require("moonlb.core.runtime")
 local slices = require("moonlb.announcer.slices")
+local upnp = require("moonlb.announcer.upnp")
 local vip = require("moonlb.announcer.vip")
 local wire = require("moonlb.announcer.wire")
 local writer = require("moonlb.announcer.writer")
@@ -85,6 +86,7 @@ function announcer.new(options)
   self.peers = peers.new(self)
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
+  self.upnp = upnp.new(self)
   self.writer = writer.new(self)
   self.queue = workqueue.new({ reconcile = function(key) return self.writer:write(key) end, workers = 16 })
   self.slices = slices.new({ client = self.client, index = endpoints.new(),
@@ -101,9 +103,10 @@ function Announcer:start()
   local ok, message, code = self.services:wait_synced()
   if not ok or self.is_stopping then return nil, message or "stopped", code or "ECANCELED" end
   local swept = self.host:sweep(function(ip) return self.groups:services_of(ip)[1] ~= nil end)
+  self.upnp:start(swept)
   self.is_swept = true
   if self.settings.heartbeat then self.peers:start() end
-  log.info("announcer started", { node = self.node, swept = swept, services = self.services.count })
+  log.info("announcer started", { node = self.node, swept = #swept, services = self.services.count })
   return true
 end
 
@@ -123,7 +126,10 @@ end
 function Announcer:stop()
   if self.is_leaving then return end
   self.is_leaving = true
-  if async.running() then self.peers:leave() end
+  if async.running() then
+    self.peers:leave()
+    self.upnp:stop()
+  end
   self.is_stopping = true
   self.peers:stop()
   self.heartbeat:stop()
@@ -157,9 +163,11 @@ function Announcer:on_service(key)
   local service = self.services:get(key)
   local wanted = request.of(service)
   local signature = self:signature(service, wanted)
-  if signature and signature == self.signatures[key] then return self.queue:add(key) end
-  self.signatures[key] = signature
-  self:change_request(key, service, wanted)
+  if not signature or signature ~= self.signatures[key] then
+    self.signatures[key] = signature
+    self:change_request(key, service, wanted)
+  end
+  self.upnp:on_service(key)
   self.queue:add(key)
 end
 
@@ -179,13 +187,29 @@ end
 function Announcer:leave_group(key, before)
   if not before then return end
   for _, ip in ipairs(before.addresses) do
-    if not self.groups:services_of(ip)[1] and self.vips[ip] then self.vips[ip]:release(0) end
+    if not self.groups:services_of(ip)[1] then self.upnp:before_release(ip, function() self:give_up(ip) end) end
   end
   for _, other in ipairs(before.services) do
     if other ~= key then self:place_soon(other) end
   end
   local now = self.groups:of(key) or self.groups:of(before.services[1] ~= key and before.services[1] or "")
   if not now or now.id ~= before.id then self.placement:remove(before.id) end
+end
+
+--- Nobody wants the address any more, unless somebody does again: off the node with it.
+function Announcer:give_up(ip)
+  if not self.groups:services_of(ip)[1] and self.vips[ip] then self.vips[ip]:release(0) end
+end
+
+--- Hold an address that no Service has, for a moment: probed first, then given up by give_up().
+-- @treturn Vip|nil  nil when this node cannot, or a Service has it
+function Announcer:borrow(ip)
+  local link = not self.vips[ip] and self:find_interface(ip, {})
+  if not link then return nil end
+  local it = self:new_vip(ip)
+  it.keys = {}
+  it:serve(link, false)
+  return it
 end
 
 -- Why this node must not serve the group, whatever its interfaces say.
@@ -358,6 +382,7 @@ function Announcer:on_vip(it, old)
     self:tell(it.keys, "Warning", "Withdrawn", ("%s: %s"):format(it.address, it.reason or "withdrawn"))
   end
   self.writer:on_vip(it)
+  self.upnp:on_vip(it, old)
   if it.state == "gone" and self.vips[it.address] == it then self.vips[it.address] = nil end
   if self.is_stopping then return end
   for _, key in ipairs(it.keys or {}) do self.queue:add(key) end
@@ -395,11 +420,17 @@ function Announcer:on_network()
   if self.is_stopping then return end
   self.wire:links_changed()
   self.peers:links_changed()
+  self.upnp:on_network()
   local fingerprint = interface.fingerprint(self.host.view, self.interface_names)
   if fingerprint == self.fingerprint then return end
   self.fingerprint = fingerprint
   for _, fn in ipairs(self.excluded_listeners) do fn() end
   for key in pairs(self.requests) do self:place_soon(key) end
+end
+
+--- The ports that this node has opened on routers; see lua/README.md.
+function Announcer:mappings()
+  return self.upnp:list()
 end
 
 --- What this node's network needs for itself; see lua/README.md.

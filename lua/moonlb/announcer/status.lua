@@ -3,6 +3,7 @@
 -- ports before 1.20), so equality is judged on what the server keeps.
 -- @module moonlb.announcer.status
 local conflict = require("moonlb.announcer.conflict")
+local record = require("moonlb.announcer.upnp.record")
 local null = require("cjson").null
 
 local status = {}
@@ -41,6 +42,14 @@ local function ports_of(service)
     ports[i] = { port = math.tointeger(port.port) or port.port, protocol = port.protocol or "TCP" }
   end
   return ports
+end
+
+-- Outside addresses of routers stand behind the Service's own; `outside` nil: those that are there stay.
+local function add_outside(ingress, service, outside)
+  for _, entry in ipairs(outside or ingress_of(service)) do
+    if entry.ipMode == "Proxy" and entry.ip ~= "0.0.0.0" then ingress[#ingress + 1] = entry end
+  end
+  return ingress
 end
 
 local function build_ingress(service, addresses)
@@ -109,6 +118,8 @@ end
 -- @tparam table service  the object
 -- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone),
 --   `claim` `{term=, node=}` (nil: leave what the API remembers alone),
+--   `mappings` (text of the annotation about the router, false: none, nil: leave it), `outside` (entries of status for
+--   it, nil: leave them),
 --   `conflicts` (array for moonlb.announcer.conflict.format), `freed` (set of addresses that this node holds)
 -- @treturn table|nil  merge patch, guarded by resourceVersion
 function Status:patch(service, wanted)
@@ -121,6 +132,8 @@ function Status:patch(service, wanted)
       annotations[status.CLAIM] = is_served and ("%d %s"):format(wanted.claim.term, wanted.claim.node)
     end
     ingress = build_ingress(service, wanted.addresses)
+    if is_served then add_outside(ingress, service, wanted.outside) end
+    annotations[record.ANNOTATION] = is_served and wanted.mappings
     if self:same_ingress(ingress, ingress_of(service)) then ingress = nil end
   end
   local changes = changed_annotations(service, annotations)

@@ -88,6 +88,7 @@ function Writer:wanted(key, service)
   local group = self.owner.groups:of(key)
   local _, claim = self.owner.placement:owner(group.id)
   if wanted.addresses then
+    wanted.mappings, wanted.outside = self.owner.upnp:said_of(key)
     self.unserved[key] = nil
     -- The API may remember a higher one, of a node that is gone: that stays until somebody's is higher still.
     if self.owner.placement:outranks(group.id, self.owner:record(group)) then wanted.claim = claim end

@@ -145,6 +145,17 @@ settings.list = {
   setting("Announcing", "state_dir", "text", "/run/moonlb", { "MOONLB_STATE_DIR" },
     "folder for what must survive a crash: the interfaces' ARP settings as they were"),
 
+  setting("UPnP", "upnp", "boolean", false, { "MOONLB_UPNP", "enable_upnp" },
+    "open the ports of Services annotated kube-vip.io/forwardUPNP: \"true\" on the home router: to the internet"),
+  setting("UPnP", "upnp_all", "boolean", false, { "MOONLB_UPNP_ALL", "enableUPNP" },
+    "the same for every Service that is not annotated \"false\""),
+  setting("UPnP", "upnp_status", "boolean", false, { "MOONLB_UPNP_STATUS" },
+    "show the router's outside address in the status of Services as well"),
+  setting("UPnP", "upnp_any_port", "boolean", false, { "MOONLB_UPNP_ANY_PORT" },
+    "let the router choose another port when the wanted one is taken"),
+  setting("UPnP", "upnp_lease", "seconds", 3600, { "MOONLB_UPNP_LEASE" },
+    "seconds that the router keeps a port open without hearing of us"),
+
   setting("Watching moonlb", "listen", "text", "0.0.0.0", { "MOONLB_LISTEN" },
     "address of the HTTP server for health and metrics"),
   setting("Watching moonlb", "port", "port", 2112, { "MOONLB_PORT", "prometheus_server", "health_check_port" },
@@ -159,7 +170,7 @@ settings.list = {
 local NOT_IMPLEMENTED = {
   "bgp_", "cp_", "egress_", "lb_enable", "lb_port", "lb_fwdmethod", "vip_packet", "vip_address", "address", "vip_ddns",
   "vip_routingtable", "enable_wireguard", "enable_service_security", "enable_node_labeling", "EnableNodeLabeling",
-  "enable_endpoints", "enable_upnp", "enableUPNP", "dhcp_backoff_attempts", "dns_mode", "mirror_dest_interface",
+  "enable_endpoints", "dhcp_backoff_attempts", "dns_mode", "mirror_dest_interface",
   "svc_leasename", "svc_election", "provider_config", "k8s_config_path",
 }
 

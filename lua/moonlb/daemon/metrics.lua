@@ -134,6 +134,22 @@ local function announcer(out, self)
   family(out, "conflicts_total", "counter", "frames in which a stranger claimed an address of ours", pulse.conflicts)
 end
 
+-- Ports on routers.
+local function upnp(out, self)
+  if not self or not self.upnp.mode then return end
+  local by_state, samples, routers = { waiting = 0, mapped = 0, failed = 0, removing = 0 }, {}, {}
+  for _, it in ipairs(self:mappings()) do by_state[it.state] = by_state[it.state] + 1 end
+  for state, count in pairs(by_state) do samples[#samples + 1] = { count, { state = state } } end
+  for _, it in pairs(self.upnp.gateways) do
+    routers[#routers + 1] = { it.driver and 1 or 0, { router = it.router, interface = it.interface } }
+  end
+  for _, list in ipairs({ samples, routers }) do
+    table.sort(list, function(a, b) return labels_text(a[2]) < labels_text(b[2]) end)
+  end
+  family(out, "upnp_mappings", "gauge", "ports of Services on routers, by state", samples)
+  family(out, "upnp_gateway_up", "gauge", "1 for a router that answers by UPnP, 0 for one that does not", routers)
+end
+
 --- The whole page.
 -- @tparam Daemon daemon
 -- @tparam Server server  for the loop's lag
@@ -145,6 +161,7 @@ function metrics.render(daemon, server)
   allocator(out, daemon.allocator)
   policies(out, daemon)
   announcer(out, daemon.announcer)
+  upnp(out, daemon.announcer)
   return table.concat(out, "\n") .. "\n"
 end
 
