@@ -313,8 +313,8 @@ static void bind_lease(struct mlb_dhcp_client *client, int64_t now, const struct
 		note_short(lease, actions);
 }
 
-static void check(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
-		  struct mlb_dhcp_actions *actions)
+static void check_address(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
+			  struct mlb_dhcp_actions *actions)
 {
 	struct mlb_dhcp_action *action = mlb_dhcp_act(actions, MLB_DHCP_CHECK);
 
@@ -337,7 +337,7 @@ static void keep_or_begin(struct mlb_dhcp_client *client, int64_t now, struct ml
 	mlb_dhcp_note(actions, "no DHCP server has confirmed %s; it is used on until its lease expires",
 		      mlb_ipv4_text(client->lease.address, address));
 	if (!client->is_granted) {
-		check(client, now, &client->lease, actions);
+		check_address(client, now, &client->lease, actions);
 	} else if (now >= client->lease.t1) {
 		renew(client, now, actions);
 	} else {
@@ -452,7 +452,7 @@ static void take_ack(struct mlb_dhcp_client *client, int64_t now, const struct m
 	if (is_renewal && lease->address == client->lease.address)
 		bind_lease(client, now, lease, actions);
 	else
-		check(client, now, lease, actions);
+		check_address(client, now, lease, actions);
 }
 
 /* The first NAK begins anew at once (RFC 2131 section 3.1 (4)), each further one later, up to 64 s. */
