@@ -27,7 +27,7 @@ DYNAMIC_PACKAGES := libcurl libmnl miniupnpc libmicrohttpd libedit libseccomp li
 # The shell runs pkg-config only when something is compiled: `make deps` must work before it is installed.
 PACKAGE_CFLAGS = $(patsubst -I%,-isystem%,$(shell $(PKG_CONFIG) --cflags $(STATIC_PACKAGES) libuv $(DYNAMIC_PACKAGES)))
 LIBDIR = $(shell $(PKG_CONFIG) --variable=libdir libuv)
-LIBS = -l:liblua5.4-luv.a -l:liblua5.4-cjson.a -l:liblua5.4.a -l:libuv_a.a -l:liblua5.4-yaml.so.0 \
+LIBS = -l:liblua5.4-luv.a -l:liblua5.4-cjson.a -l:liblua5.4.a -l:libuv_a.a -l:libcap-ng.a -l:liblua5.4-yaml.so.0 \
 	$(shell $(PKG_CONFIG) --libs $(DYNAMIC_PACKAGES)) -lm -ldl -lpthread
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla

@@ -17,22 +17,10 @@
 
 #include "policy_sandbox.h"
 #include "policy_value.h"
+#include "sanitized.h"
 
 #define FD MLB_POLICY_WORKER_FD
 #define ADDRESS_SPACE ((size_t)256 << 20)	/* bytes on top of what the program maps at its start */
-
-/* ASan reserves terabytes for its shadow and calls more of the kernel: a build with it proves memory safety, not
- * the walls, so there the address space is not limited and SANITIZER_CALLS are let through. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static int limit(int resource, rlim_t value)
 {
@@ -64,7 +52,7 @@ static int limit_resources(size_t memory)
 	size_t mapped = mapped_now();
 	int result = 0;
 
-	if (!SANITIZED)
+	if (!MLB_SANITIZED)
 		result = mapped ? limit(RLIMIT_AS, mapped + memory) : -ENOENT;
 	if (result == 0)
 		result = limit(RLIMIT_CORE, 0);
@@ -131,13 +119,13 @@ static int allow_calls(scmp_filter_ctx filter)
 
 	for (size_t i = 0; result == 0 && i < sizeof(allowed_calls) / sizeof(allowed_calls[0]); i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
-	for (size_t i = 0; SANITIZED && result == 0 && i < sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]); i++)
+	for (size_t i = 0; MLB_SANITIZED && result == 0 && i < sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]); i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sanitizer_calls[i], 0);
 	if (result == 0)
 		result = allow_if(filter, SCMP_SYS(read), is_fd(FD));
 	if (result == 0)
 		result = allow_if(filter, SCMP_SYS(write), is_fd(FD));
-	if (SANITIZED && result == 0)
+	if (MLB_SANITIZED && result == 0)
 		result = allow_if(filter, SCMP_SYS(write), is_fd(STDERR_FILENO));
 	if (result == 0)
 		result = allow_if(filter, SCMP_SYS(mmap), not_executable);

@@ -10,6 +10,7 @@ local informer = require("moonlb.kube.informer")
 local log = require("moonlb.core.log")
 local outside = require("moonlb.policy.outside")
 local policy_host = require("moonlb.policy.host")
+local privileges = require("moonlb.daemon.privileges")
 local projection = require("moonlb.daemon.projection")
 local runtime = require("moonlb.core.runtime")
 local server = require("moonlb.daemon.server")
@@ -188,6 +189,7 @@ function daemon.run(values, environment)
     io.stderr:write("moonlb: " .. message .. "\n")
     return EXIT_USAGE
   end
+  privileges.drop(link.options)
   local self = setmetatable({ settings = values, connection = link, signals = {}, started_at = runtime.boottime() },
     Daemon)
   on_signal(self, "sigterm")
