@@ -83,6 +83,21 @@ describe("a signal", function()
   end))
 end)
 
+describe("moonlb run", function()
+  it("has given up what it does not need (capabilities(7); proc(5), status)", with(function(_, _, port, moonlb)
+    ready(port)
+    local file = assert(io.open(("/proc/%d/status"):format(moonlb.process.pid)))
+    local status = file:read("a")
+    file:close()
+    assert.equal("1", status:match("NoNewPrivs:%s*(%d)"))
+    assert.equal("2", status:match("Seccomp:%s*(%d)"))
+    local mine = 1 << 10 | 1 << 12 | 1 << 13 | 1 << 23 | 1 << 2 -- and to read the credentials of another user
+    for _, set in ipairs({ "CapPrm", "CapEff" }) do
+      assert.equal(0, tonumber(status:match(set .. ":%s*(%x+)"), 16) & ~mine, status)
+    end
+  end))
+end)
+
 describe("a port in use", function()
   it("ends the start with an error that names it", with(function(c, ns, port, moonlb)
     moonlb:says("msg=allocating")
