@@ -41,7 +41,8 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--export-dynamic $(SANITIZERS) $(LDFL
 
 CORE_SOURCES := $(sort $(wildcard core/*.c))
 CORE_OBJECTS := $(patsubst core/%.c,$(BUILD)/core/%.o,$(filter-out core/main.c,$(CORE_SOURCES)))
-LUA_FILES := $(sort $(shell find lua -name '*.lua'))
+# The status page's style and script are embedded beside the Lua files.
+LUA_FILES := $(sort $(shell find lua -name '*.lua' -o -name '*.css' -o -name '*.js'))
 POLICY_FILES := $(sort $(wildcard policies/*.lua))
 LIBRARY_FILES = $(LUA_SHARE)/argparse.lua $(wildcard $(LUA_SHARE)/lyaml/*.lua)
 EMBEDDED = $(foreach f,$(LUA_FILES),$(f:lua/%=%)=$(f)) $(foreach f,$(POLICY_FILES),$(f)=$(f)) \

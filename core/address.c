@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -285,6 +286,28 @@ bool mlb_address_next(const struct mlb_address *address, struct mlb_address *ret
 	next.low++;
 	next.high += next.low == 0;
 	*ret_next = next;
+	return true;
+}
+
+double mlb_address_distance(const struct mlb_address *from, const struct mlb_address *to)
+{
+	uint64_t low;
+
+	if (mlb_address_compare(from, to) > 0)
+		return -mlb_address_distance(to, from);
+	low = to->low - from->low;
+	return ldexp((double)(to->high - from->high - (to->low < from->low)), 64) + (double)low;
+}
+
+bool mlb_address_add(const struct mlb_address *address, uint64_t count, struct mlb_address *ret_sum)
+{
+	struct mlb_address sum = *address;
+
+	sum.low += count;
+	sum.high += sum.low < count;
+	if (address->family == 4 ? sum.high != 0 || sum.low > UINT32_MAX : sum.high < address->high)
+		return false;
+	*ret_sum = sum;
 	return true;
 }
 

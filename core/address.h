@@ -72,6 +72,12 @@ struct mlb_address mlb_address_broadcast(const struct mlb_address *address, int 
 bool mlb_address_next(const struct mlb_address *address, struct mlb_address *ret_next);
 bool mlb_address_previous(const struct mlb_address *address, struct mlb_address *ret_previous);
 
+/* How far `to` lies behind `from`, of the same family: exact below 2^53, rounded above; negative when it lies before. */
+double mlb_address_distance(const struct mlb_address *from, const struct mlb_address *to);
+
+/* The address `count` behind; false past the end of the family's address space. */
+bool mlb_address_add(const struct mlb_address *address, uint64_t count, struct mlb_address *ret_sum);
+
 /* An IPv4 address that ends in .0 or .255: never given out from a pool. */
 bool mlb_address_is_ending(const struct mlb_address *address);
 

@@ -146,10 +146,47 @@ static int address_next(lua_State *L)
 	return 1;
 }
 
+/* Two addresses of one family. */
+static void check_family(lua_State *L, const struct mlb_address *a, const struct mlb_address *b)
+{
+	luaL_argcheck(L, a->family == b->family, 2, "an address of the same family expected");
+}
+
+/* moonlb.core.address.distance(from, to) -> number: how far `to` lies behind `from`; an integer where it is exact. */
+static int address_distance(lua_State *L)
+{
+	struct mlb_address from = mlb_check_address(L, 1);
+	struct mlb_address to = mlb_check_address(L, 2);
+	double distance;
+
+	check_family(L, &from, &to);
+	distance = mlb_address_distance(&from, &to);
+	if (distance > -0x1p53 && distance < 0x1p53)
+		lua_pushinteger(L, (lua_Integer)distance);
+	else
+		lua_pushnumber(L, distance);
+	return 1;
+}
+
+/* moonlb.core.address.add(address, count) -> address | nil past the last one; 0 <= count < 2^63. */
+static int address_add(lua_State *L)
+{
+	struct mlb_address address = mlb_check_address(L, 1);
+	lua_Integer count = luaL_checkinteger(L, 2);
+
+	luaL_argcheck(L, count >= 0, 2, "negative");
+	if (!mlb_address_add(&address, (uint64_t)count, &address))
+		return luaL_pushfail(L), 1;
+	mlb_push_address(L, &address);
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
+	{ "add", address_add },
 	{ "broadcast", address_broadcast },
 	{ "canonical", address_canonical },
 	{ "compare", address_compare },
+	{ "distance", address_distance },
 	{ "hash", mlb_lua_address_hash },
 	{ "in_subnet", address_in_subnet },
 	{ "item", address_item },

@@ -546,3 +546,28 @@ describe("a set, against a naive model", function()
     end)
   end
 end)
+
+describe("address.distance and address.add", function()
+  it("count addresses, over the whole of each family", function()
+    for _, case in ipairs({ { "10.0.0.250", "10.0.1.4", 10 }, { "0.0.0.0", "255.255.255.255", 4294967295 },
+      { "fd00::ffff:ffff:ffff:ffff", "fd00:0:0:1::1", 2 }, { "fd00::", "fd00::20:0:0:0", 1 << 53 } }) do
+      assert.equal(case[3], address.distance(case[1], case[2]))
+      assert.equal(-case[3], address.distance(case[2], case[1]))
+      assert.equal(case[2], address.add(case[1], case[3] // 1 | 0))
+    end
+    assert.equal(2.0 ^ 127, address.distance("::", "8000::"))
+    assert.equal("integer", math.type(address.distance("::", "::9")))
+  end)
+
+  it("end with the family", function()
+    assert.equal("255.255.255.255", address.add("255.255.255.250", 5))
+    assert.is_nil(address.add("255.255.255.250", 6))
+    assert.is_nil(address.add("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1))
+    assert.equal("fd00:0:0:1::", address.add("fd00::ffff:ffff:ffff:ffff", 1))
+  end)
+
+  it("are misused by two families, or a negative count", function()
+    assert.has_error(function() address.distance("10.0.0.1", "fd00::1") end)
+    assert.has_error(function() address.add("10.0.0.1", -1) end)
+  end)
+end)

@@ -157,9 +157,11 @@ settings.list = {
     "seconds that the router keeps a port open without hearing of us"),
 
   setting("Watching moonlb", "listen", "text", "0.0.0.0", { "MOONLB_LISTEN" },
-    "address of the HTTP server for health and metrics"),
+    "address of the HTTP server for health, metrics and the status page"),
   setting("Watching moonlb", "port", "port", 2112, { "MOONLB_PORT", "prometheus_server", "health_check_port" },
     "its port; 0: no HTTP server"),
+  setting("Watching moonlb", "status_page", "boolean", true, { "MOONLB_STATUS_PAGE" },
+    "show the status page at / (it names Services, addresses and nodes); false: health and metrics alone"),
   setting("Watching moonlb", "log_level", "level", "info", { "MOONLB_LOG_LEVEL", "vip_loglevel" },
     "debug, info, warn or error"),
   setting("Watching moonlb", "log_format", choice("text", "json"), "text", { "MOONLB_LOG_FORMAT" }, "text or json"),

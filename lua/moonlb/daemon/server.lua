@@ -1,9 +1,11 @@
---- The daemon's HTTP server: /healthz (the loop turns), /readyz (what must be known is known), /metrics.
+--- The daemon's HTTP server: /healthz (the loop turns), /readyz (what must be known is known), /metrics, and / with
+-- the status page.
 -- @module moonlb.daemon.server
 local async = require("moonlb.async")
 local httpd = require("moonlb.core.httpd")
 local metrics = require("moonlb.daemon.metrics")
 local runtime = require("moonlb.core.runtime")
+local status_page = require("moonlb.status")
 
 local server = {}
 
@@ -62,10 +64,14 @@ end
 
 local function answer(self, request, response)
   local route = routes[request.path]
-  if not route then return response:send(404, TEXT, "not found: /healthz, /readyz and /metrics are here\n") end
-  if request.method ~= "GET" and request.method ~= "HEAD" then
-    return response:send(405, TEXT, "GET or HEAD expected\n")
+  local is_page = self.status and status_page.serves(request.path)
+  if not (route or is_page) then
+    return response:send(404, TEXT, "not found: /, /healthz, /readyz and /metrics are here\n")
   end
+  if request.method ~= "GET" and (is_page or request.method ~= "HEAD") then
+    return response:send(405, TEXT, "GET expected\n")
+  end
+  if is_page then return self.status:answer(request, response) end
   local status, body, headers = route(self)
   response:send(status, headers or TEXT, body)
 end
@@ -83,6 +89,7 @@ function server.start(daemon)
     self.http, message, code = httpd.listen({ address = daemon.settings.listen, port = daemon.settings.port,
       max_body = 1024 }, function(request, response) answer(self, request, response) end)
     if not self.http then return nil, message, code end
+    self.status = daemon.settings.status_page and status_page.new(daemon) or nil
   end
   watch_lag(self)
   return self
@@ -91,6 +98,7 @@ end
 --- Stop it.
 function Server:close()
   self.timer:stop()
+  if self.status then self.status:close() end
   if self.http then self.http:close() end
 end
 

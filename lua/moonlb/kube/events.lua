@@ -19,6 +19,7 @@ local AGGREGATE = 600 -- seconds within which equal Events are counted, not crea
 local QUEUE = { Normal = 1000, Warning = 20000 }
 local TRIES, FIRST_PAUSE = 6, 1 -- of a write that met no answer; seconds, doubling
 local REMEMBERED = 1024 -- Events, and objects, remembered for aggregation
+local RECENT = 64 -- Events kept to be shown
 
 --- A recorder that has said nothing yet.
 -- @tparam table options  `client` (of low priority), `component` ("moonlb"), `host` (node name), `now`, `walltime`
@@ -29,6 +30,7 @@ function events.new(options)
     now = options.now or runtime.boottime, walltime = options.walltime or runtime.walltime,
     known = {}, known_count = 0, budgets = {}, budget_count = 0,
     queue = {}, first = 1, last = 0, dropped = 0, sequence = 0,
+    recent = {}, said = 0, by_object = {}, by_object_count = 0,
   }, Recorder)
 end
 
@@ -144,6 +146,44 @@ local function remember(self, identity, entry)
   self.known_count = self.known_count + 1
 end
 
+local function object_key(involved)
+  return ("%s %s/%s"):format(involved.kind, involved.namespace or "", involved.name)
+end
+
+-- Kept to be shown: a ring of the latest, and the last one of each object.
+local function keep(self, entry)
+  local key = object_key(entry.involved)
+  if not self.by_object[key] then
+    if self.by_object_count >= REMEMBERED then self.by_object, self.by_object_count = {}, 0 end
+    self.by_object_count = self.by_object_count + 1
+  end
+  self.by_object[key] = entry
+  if entry.place and self.recent[entry.place % RECENT] == entry then self.recent[entry.place % RECENT] = false end
+  self.said = self.said + 1
+  entry.place = self.said
+  self.recent[self.said % RECENT] = entry
+end
+
+--- The last Event of this process about an object.
+-- @tparam string kind
+-- @tparam string key  `namespace/name`
+-- @treturn table|nil  `{type=, reason=, message=, time= seconds since 1970, count=, involved=}`, to be read only
+function Recorder:about(kind, key)
+  return self.by_object[kind .. " " .. key]
+end
+
+--- The latest Events of this process, the newest first; one that was said again stands where it was said last.
+-- @tparam integer limit
+-- @treturn table  array, see `about`
+function Recorder:latest(limit)
+  local list = {}
+  for place = self.said, math.max(1, self.said - RECENT + 1), -1 do
+    local entry = self.recent[place % RECENT]
+    if entry and #list < limit then list[#list + 1] = entry end
+  end
+  return list
+end
+
 --- Say something of an object. Returns at once.
 -- @tparam table object  with metadata; `kind` and `apiVersion` where it is no Service (list items carry neither)
 -- @tparam string type  "Normal" or "Warning"
@@ -171,6 +211,7 @@ function Recorder:emit(object, type, reason, message)
     remember(self, identity, entry)
   end
   entry.time, entry.last_at = self.walltime(), now
+  keep(self, entry)
   enqueue(self, entry)
 end
 

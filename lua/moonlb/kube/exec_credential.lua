@@ -3,6 +3,7 @@
 -- @module moonlb.kube.exec_credential
 local async = require("moonlb.async")
 local cjson = require("cjson.safe")
+local timestamp = require("moonlb.kube.timestamp")
 local uv = require("luv")
 
 local exec_credential = {}
@@ -99,17 +100,6 @@ local function run(plugin, timeout)
   return table.concat(output)
 end
 
--- Seconds since 1970 of an RFC 3339 time in UTC, or nil. Days are counted from the civil calendar, so that no time
--- zone of this machine takes part.
-local function parse_time(text)
-  local year, month, day, hour, minute, second = tostring(text):match("^(%d+)-(%d+)-(%d+)[Tt](%d+):(%d+):(%d+)")
-  if not year then return nil end
-  year, month = tonumber(year), tonumber(month)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  local days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 719469
-  return math.tointeger(((days * 24 + hour) * 60 + minute) * 60 + second)
-end
-
 --- Ask the plugin. In a task.
 -- @tparam table plugin  what `parse` returned
 -- @tparam[opt=60] number timeout  seconds
@@ -127,7 +117,7 @@ function exec_credential.fetch(plugin, timeout)
       plugin.command), "EBADMSG"
   end
   return { token = status.token, cert_data = status.clientCertificateData, key_data = status.clientKeyData,
-    expires = status.expirationTimestamp and parse_time(status.expirationTimestamp) }
+    expires = timestamp.seconds(status.expirationTimestamp) }
 end
 
 return exec_credential
