@@ -89,8 +89,23 @@ function Gateway:start(changes)
   self.daemon = self.lab:start("router", "miniupnpd", "-d", "-f", self.folder .. "/miniupnpd.conf",
     "-P", self.folder .. "/pid")
   loop.until_true(function()
-    return self.lab:on("router", "ss", "-ltn").output:find(":5000 ", 1, true)
+    local port = (":%s "):format(changes and changes.http_port or CONFIG.http_port)
+    return self.lab:on("router", "ss", "-ltn").output:find(port, 1, true)
   end, 10, "miniupnpd")
+end
+
+--- Start the gateway of spec/support/gateway.py instead, which behaves as `mode` says.
+-- @treturn Process  its output tells what it was asked
+function Gateway:start_other(mode)
+  self.other = self.lab:start("router", "python3", assert(uv.fs_realpath("spec/support/gateway.py")), mode)
+  loop.until_true(function() return self.other:output():find("ready", 1, true) end, 10, "gateway.py")
+  return self.other
+end
+
+--- End that.
+function Gateway:stop_other()
+  self.lab:signal(self.other, "sigkill")
+  loop.until_true(function() return not self.other:is_running() end, 10, "end of gateway.py")
 end
 
 --- End it; what it mapped stays, as with a router that forgets to say goodbye, unless `is_clean`: then it is a restart.

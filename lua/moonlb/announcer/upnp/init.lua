@@ -272,16 +272,18 @@ function Upnp:tell(it)
   if self.is_stopping then return end
   local key = ("%s %s %d"):format(it.address, it.protocol, it.port)
   local at = it.gateway
+  local offline = at.driver and not at.is_connected and
+    ("the gateway says that it is not connected (%s)"):format(at.status) or nil
   if it.state == "mapped" then
     local entry = self:entry(it)
-    local warning = it.family == 4 and record.double_nat(at.outside)
-    if at.is_connected == false then warning = ("the gateway says that it is not connected (%s)"):format(at.status) end
+    local warning = offline or it.family == 4 and record.double_nat(at.outside)
     local text = ("%s, by gateway %s"):format(record.text(entry), at.router)
     if it.external_port ~= it.wish then text = ("%s; port %d was taken"):format(text, it.wish) end
     self:say(it.service, key, warning and "Warning" or "Normal", "PortMapped",
       warning and ("%s. But %s"):format(text, warning) or text)
   elseif it.reason then
-    self:say(it.service, key, "Warning", "PortMapFailed", ("port %d/%s: %s"):format(it.port, it.protocol, it.reason))
+    self:say(it.service, key, "Warning", "PortMapFailed", ("port %d/%s: %s%s"):format(it.port, it.protocol, it.reason,
+      offline and "; " .. offline or ""))
   end
   self.owner.queue:add(it.service)
 end
@@ -330,8 +332,8 @@ end
 function Upnp:warn()
   if not self.mode then return end
   local services, ports = 0, 0
-  for key, service in self.owner.services:each() do
-    local list = self.owner.requests[key] and wanted.of(service, self.mode) or {}
+  for _, service in self.owner.services:each() do
+    local list = wanted.of(service, self.mode)
     services, ports = services + (list[1] and 1 or 0), ports + #list
   end
   log.warn("UPnP opens ports to the internet", { services = services, ports = ports,

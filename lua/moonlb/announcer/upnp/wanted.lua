@@ -63,7 +63,8 @@ end
 -- @treturn table  what cannot be done, as text
 function wanted.of(service, mode)
   local ports, problems = {}, {}
-  if not wanted.is_on(service, mode) then return ports, problems end
+  local is_wanted = service.spec and service.spec.type == "LoadBalancer" and not service.metadata.deletionTimestamp
+  if not is_wanted or not wanted.is_on(service, mode) then return ports, problems end
   for _, port in ipairs(type(service.spec.ports) == "table" and service.spec.ports or {}) do
     local protocol, number = port.protocol or "TCP", math.tointeger(port.port)
     if PROTOCOLS[protocol] and number then
