@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dhcp_client_impl.h"
+#include "dhcp_random.h"
 
 #define SECOND MLB_DHCP_SECOND
 #define FIRST_DELAY (4 * SECOND)	/* RFC 2131 section 4.1 */
@@ -43,21 +44,6 @@ const char *mlb_ipv4_text(uint32_t address, char buffer[MLB_IPV4_TEXT])
 	const struct in_addr in = { htonl(address) };
 
 	return inet_ntop(AF_INET, &in, buffer, MLB_IPV4_TEXT);
-}
-
-/* splitmix64: deterministic for a seed, so that a run can be repeated. */
-static uint64_t next_random(struct mlb_dhcp_client *client)
-{
-	uint64_t z = client->random += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
-uint32_t mlb_dhcp_random(struct mlb_dhcp_client *client, uint32_t limit)
-{
-	return (uint32_t)((next_random(client) >> 32) * limit >> 32);
 }
 
 struct mlb_dhcp_action *mlb_dhcp_act(struct mlb_dhcp_actions *actions, enum mlb_dhcp_action_type type)
@@ -135,7 +121,7 @@ static void enter(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int
 static void enter_transaction(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now)
 {
 	enter(client, state, now);
-	client->xid = (uint32_t)(next_random(client) >> 32);
+	client->xid = mlb_dhcp_draw(&client->random);
 }
 
 /* After the n-th transmission 4, 8, 16, 32, 64, 64... seconds, each a second more or less (RFC 2131 section 4.1). */
@@ -145,7 +131,7 @@ static int64_t back_off(struct mlb_dhcp_client *client)
 
 	if (client->attempts >= 1 && client->attempts <= 4)
 		delay = FIRST_DELAY << (client->attempts - 1);
-	return delay - SECOND + mlb_dhcp_random(client, 2 * SECOND + 1);
+	return delay - SECOND + mlb_dhcp_draw_below(&client->random, 2 * SECOND + 1);
 }
 
 static void count_attempt(struct mlb_dhcp_client *client, int64_t now)
@@ -503,7 +489,7 @@ static void decline(struct mlb_dhcp_client *client, int64_t now, const struct ml
 {
 	const struct mlb_dhcp_lease declined = *lease;
 
-	client->xid = (uint32_t)(next_random(client) >> 32);
+	client->xid = mlb_dhcp_draw(&client->random);
 	mlb_dhcp_send_decline(client, &declined, actions);
 	lose(client, "declined", declined.address, "%s of server %s is in use by somebody else: declined", declined.server,
 	     actions);
@@ -534,7 +520,7 @@ void mlb_dhcp_client_release(struct mlb_dhcp_client *client, int64_t now, const 
 	bool is_asked = client->state == MLB_DHCP_REQUESTING || client->state == MLB_DHCP_CHECKING;
 	bool has_lease = client->is_held || client->state == MLB_DHCP_REBOOTING;
 
-	client->xid = (uint32_t)(next_random(client) >> 32);
+	client->xid = mlb_dhcp_draw(&client->random);
 	/* A REQUEST may have been granted although its ACK is still under way. */
 	if (is_asked && client->pending.server)
 		mlb_dhcp_send_release(client, &client->pending, reason, actions);

@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "dhcp_client_impl.h"
+#include "dhcp_random.h"
 
 #define NOTE_EVERY (60 * MLB_DHCP_SECOND)	/* of refused answers */
 
@@ -54,7 +55,7 @@ static void read_lease(const struct mlb_dhcp_message *message, const struct mlb_
 /* A point between two fractions of the lease, in ms (RFC 2131 section 4.4.5: with some random fuzz around 0.5 and 0.875). */
 static int64_t part_of(struct mlb_dhcp_client *client, int64_t lease, unsigned least_permille, unsigned spread)
 {
-	return lease * (least_permille + (int64_t)mlb_dhcp_random(client, spread + 1)) / 1000;
+	return lease * (least_permille + (int64_t)mlb_dhcp_draw_below(&client->random, spread + 1)) / 1000;
 }
 
 /* When to renew, rebind and end. T1 and T2 are the server's if 0 < T1 < T2 < lease, else 0.5 and 0.875 of it. */

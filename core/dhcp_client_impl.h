@@ -32,9 +32,6 @@ struct mlb_dhcp_client {
 	uint32_t avoided;		/* a server that offered and then did not give */
 };
 
-/* A number below `limit`, which is at least 1. */
-uint32_t mlb_dhcp_random(struct mlb_dhcp_client *client, uint32_t limit);
-
 /* Add an action. The text may be cut. */
 struct mlb_dhcp_action *mlb_dhcp_act(struct mlb_dhcp_actions *actions, enum mlb_dhcp_action_type type);
 __attribute__((format(printf, 2, 3))) void mlb_dhcp_note(struct mlb_dhcp_actions *actions, const char *format, ...);

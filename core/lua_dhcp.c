@@ -25,7 +25,7 @@ static struct mlb_dhcp_client *check_client(lua_State *L)
 	return handle->client;
 }
 
-static int64_t check_time(lua_State *L, int arg)
+int64_t mlb_check_boottime(lua_State *L, int arg)
 {
 	lua_Number seconds = luaL_checknumber(L, arg);
 
@@ -33,8 +33,7 @@ static int64_t check_time(lua_State *L, int arg)
 	return (int64_t)(seconds * 1000);
 }
 
-/* Seconds in field `name` of the table at `table`, in ms: -1 when it is absent, MLB_DHCP_NEVER when infinite. */
-static int64_t field_time(lua_State *L, int table, const char *name, int64_t fallback)
+int64_t mlb_field_span(lua_State *L, int table, const char *name, int64_t fallback)
 {
 	int64_t result = fallback;
 
@@ -49,7 +48,7 @@ static int64_t field_time(lua_State *L, int table, const char *name, int64_t fal
 	return result;
 }
 
-static int64_t point(int64_t at, int64_t after)
+int64_t mlb_point(int64_t at, int64_t after)
 {
 	return after == MLB_DHCP_NEVER ? MLB_DHCP_NEVER : at + after;
 }
@@ -57,7 +56,7 @@ static int64_t point(int64_t at, int64_t after)
 /* The lease of options: its `expires` stays 0 unless `at` and `seconds` are both given. */
 static void read_lease(lua_State *L, int table, struct mlb_dhcp_lease *lease)
 {
-	int64_t total = field_time(L, table, "seconds", -1);
+	int64_t total = mlb_field_span(L, table, "seconds", -1);
 	const char *mac = mlb_opt_string(L, table, "server_mac", NULL);
 
 	lease->address = mlb_field_host_ipv4(L, table, "address");
@@ -68,12 +67,12 @@ static void read_lease(lua_State *L, int table, struct mlb_dhcp_lease *lease)
 		luaL_error(L, "lease.address: IPv4 address expected");
 	if (mac && !mlb_mac_parse(mac, lease->server_mac))
 		luaL_error(L, "lease.server_mac: MAC aa:bb:cc:dd:ee:ff expected, got %s", mac);
-	lease->at = field_time(L, table, "at", MLB_DHCP_NEVER);
+	lease->at = mlb_field_span(L, table, "at", MLB_DHCP_NEVER);
 	if (lease->at == MLB_DHCP_NEVER || total < 0)
 		return;
-	lease->expires = point(lease->at, total);
-	lease->t1 = point(lease->at, field_time(L, table, "t1", total == MLB_DHCP_NEVER ? total : total / 2));
-	lease->t2 = point(lease->at, field_time(L, table, "t2", total == MLB_DHCP_NEVER ? total : total * 7 / 8));
+	lease->expires = mlb_point(lease->at, total);
+	lease->t1 = mlb_point(lease->at, mlb_field_span(L, table, "t1", total == MLB_DHCP_NEVER ? total : total / 2));
+	lease->t2 = mlb_point(lease->at, mlb_field_span(L, table, "t2", total == MLB_DHCP_NEVER ? total : total * 7 / 8));
 	if (lease->t1 > lease->t2 || lease->t2 > lease->expires)
 		luaL_error(L, "lease: t1, t2 and seconds in that order expected");
 }
@@ -150,8 +149,7 @@ static void set_seconds(lua_State *L, const char *name, int64_t milliseconds)
 	lua_setfield(L, -2, name);
 }
 
-/* How long after `at`; math.huge for never. */
-static void set_span(lua_State *L, const char *name, int64_t at, int64_t until)
+void mlb_set_span(lua_State *L, const char *name, int64_t at, int64_t until)
 {
 	lua_pushnumber(L, until == MLB_DHCP_NEVER ? HUGE_VAL : (lua_Number)(until - at) / 1000);
 	lua_setfield(L, -2, name);
@@ -170,9 +168,9 @@ static void push_lease(lua_State *L, const struct mlb_dhcp_lease *lease)
 		lua_setfield(L, -2, "prefix");
 	}
 	set_seconds(L, "at", lease->at);
-	set_span(L, "seconds", lease->at, lease->expires);
-	set_span(L, "t1", lease->at, lease->t1);
-	set_span(L, "t2", lease->at, lease->t2);
+	mlb_set_span(L, "seconds", lease->at, lease->expires);
+	mlb_set_span(L, "t1", lease->at, lease->t1);
+	mlb_set_span(L, "t2", lease->at, lease->t2);
 }
 
 static void set_boolean(lua_State *L, const char *name, bool value)
@@ -239,7 +237,7 @@ static int client_start(lua_State *L)
 {
 	struct mlb_dhcp_actions actions = { .count = 0 };
 
-	mlb_dhcp_client_start(check_client(L), check_time(L, 2), &actions);
+	mlb_dhcp_client_start(check_client(L), mlb_check_boottime(L, 2), &actions);
 	return push_actions(L, &actions);
 }
 
@@ -251,7 +249,7 @@ static int client_receive(lua_State *L)
 	size_t length;
 	const char *frame = luaL_checklstring(L, 3, &length);
 
-	mlb_dhcp_client_receive(client, check_time(L, 2), (const uint8_t *)frame, length, &actions);
+	mlb_dhcp_client_receive(client, mlb_check_boottime(L, 2), (const uint8_t *)frame, length, &actions);
 	return push_actions(L, &actions);
 }
 
@@ -260,7 +258,7 @@ static int client_tick(lua_State *L)
 {
 	struct mlb_dhcp_actions actions = { .count = 0 };
 
-	mlb_dhcp_client_tick(check_client(L), check_time(L, 2), &actions);
+	mlb_dhcp_client_tick(check_client(L), mlb_check_boottime(L, 2), &actions);
 	return push_actions(L, &actions);
 }
 
@@ -271,7 +269,7 @@ static int client_checked(lua_State *L)
 	struct mlb_dhcp_actions actions = { .count = 0 };
 
 	luaL_checktype(L, 3, LUA_TBOOLEAN);
-	mlb_dhcp_client_checked(client, check_time(L, 2), lua_toboolean(L, 3), &actions);
+	mlb_dhcp_client_checked(client, mlb_check_boottime(L, 2), lua_toboolean(L, 3), &actions);
 	return push_actions(L, &actions);
 }
 
@@ -281,7 +279,7 @@ static int client_release(lua_State *L)
 	struct mlb_dhcp_client *client = check_client(L);
 	struct mlb_dhcp_actions actions = { .count = 0 };
 
-	mlb_dhcp_client_release(client, check_time(L, 2), luaL_optstring(L, 3, NULL), &actions);
+	mlb_dhcp_client_release(client, mlb_check_boottime(L, 2), luaL_optstring(L, 3, NULL), &actions);
 	return push_actions(L, &actions);
 }
 
@@ -290,7 +288,7 @@ static int client_link_up(lua_State *L)
 {
 	struct mlb_dhcp_actions actions = { .count = 0 };
 
-	mlb_dhcp_client_link_up(check_client(L), check_time(L, 2), &actions);
+	mlb_dhcp_client_link_up(check_client(L), mlb_check_boottime(L, 2), &actions);
 	return push_actions(L, &actions);
 }
 

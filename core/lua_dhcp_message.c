@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "datagram.h"
-#include "dhcp_identity.h"
 #include "lua_dhcp.h"
 #include "lua_util.h"
 #include "lua_wire.h"
@@ -214,7 +213,7 @@ int mlb_lua_dhcp_unwrap(lua_State *L)
 	return 1;
 }
 
-static void identify(lua_State *L, struct mlb_dhcp_identity *ret_identity)
+void mlb_check_dhcp_identity(lua_State *L, struct mlb_dhcp_identity *ret_identity)
 {
 	const char *texts[3];
 	size_t length;
@@ -233,7 +232,7 @@ int mlb_lua_dhcp_client_id(lua_State *L)
 	struct mlb_dhcp_identity identity;
 	uint8_t id[MLB_CLIENT_ID_SIZE];
 
-	identify(L, &identity);
+	mlb_check_dhcp_identity(L, &identity);
 	mlb_dhcp_client_id(&identity, id);
 	lua_pushlstring(L, (const char *)id, sizeof(id));
 	return 1;
@@ -245,7 +244,7 @@ int mlb_lua_dhcp_mac(lua_State *L)
 	struct mlb_dhcp_identity identity;
 	char text[MLB_MAC_TEXT];
 
-	identify(L, &identity);
+	mlb_check_dhcp_identity(L, &identity);
 	mlb_mac_format(identity.mac, text);
 	lua_pushstring(L, text);
 	return 1;

@@ -93,8 +93,7 @@ static int start_receiver(lua_State *L, struct receiver *receiver, int owner)
 	return result;
 }
 
-/* moonlb.core.packet.dhcp_socket(index, on_frame) -> socket | nil, message, code: on_frame(frame) on the loop. */
-static int packet_dhcp_socket(lua_State *L)
+static int open_socket(lua_State *L, enum mlb_packet_kind kind)
 {
 	unsigned index = mlb_check_index(L, 1);
 	struct receiver *receiver;
@@ -105,7 +104,7 @@ static int packet_dhcp_socket(lua_State *L)
 	handle = lua_newuserdatauv(L, sizeof(*handle), 0);
 	*handle = (struct handle){ .index = index };
 	luaL_setmetatable(L, SOCKET_MT);
-	result = mlb_packet_open(index, MLB_PACKET_DHCP, &fd);
+	result = mlb_packet_open(index, kind, &fd);
 	if (result < 0)
 		return mlb_push_wire_error(L, result, "socket for DHCP", index);
 	receiver = calloc(1, sizeof(*receiver));
@@ -119,6 +118,18 @@ static int packet_dhcp_socket(lua_State *L)
 		return mlb_push_wire_error(L, result, "socket for DHCP", index);
 	handle->receiver = receiver;
 	return 1;
+}
+
+/* moonlb.core.packet.dhcp_socket(index, on_frame) -> socket | nil, message, code: on_frame(frame) on the loop. */
+static int packet_dhcp_socket(lua_State *L)
+{
+	return open_socket(L, MLB_PACKET_DHCP);
+}
+
+/* moonlb.core.packet.dhcp6_socket(index, on_frame): the same for DHCPv6. */
+static int packet_dhcp6_socket(lua_State *L)
+{
+	return open_socket(L, MLB_PACKET_DHCP6);
 }
 
 /* socket:send(frame) -> true | nil, message, code */
@@ -150,6 +161,7 @@ static int socket_close(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+	{ "dhcp6_socket", packet_dhcp6_socket },
 	{ "dhcp_socket", packet_dhcp_socket },
 	{ NULL, NULL },
 };

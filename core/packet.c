@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "datagram.h"
+#include "datagram6.h"
 #include "dhcp.h"
+#include "dhcp6.h"
 #include "octets.h"
 
 #define BATCH 64			/* frames a call of sendmmsg */
@@ -100,6 +102,18 @@ static void build_dhcp_filter(struct filter *filter, unsigned index, const uint8
 	finish(filter);
 }
 
+/* Servers answer to the link-local address (RFC 8415 section 18.3.10), so to our station alone. */
+static void build_dhcp6_filter(struct filter *filter, unsigned index)
+{
+	filter->count = 0;
+	need(filter, BPF_W, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE), PACKET_HOST, PACKET_HOST);
+	need(filter, BPF_W, (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX), index, index);
+	need(filter, BPF_H, 12, ETHERTYPE_IPV6, ETHERTYPE_IPV6);
+	need(filter, BPF_B, 20, IPPROTO_UDP, IPPROTO_UDP);
+	need(filter, BPF_H, 56, MLB_DHCP6_CLIENT_PORT, MLB_DHCP6_CLIENT_PORT);
+	finish(filter);
+}
+
 static void build_filter(struct filter *filter, unsigned index, enum mlb_packet_kind kind)
 {
 	filter->count = 0;
@@ -165,6 +179,8 @@ static int attach_filter(int fd, unsigned index, enum mlb_packet_kind kind, uint
 		if (result < 0)
 			return result;
 		build_dhcp_filter(&filter, index, mac);
+	} else if (kind == MLB_PACKET_DHCP6) {
+		build_dhcp6_filter(&filter, index);
 	} else if (kind == MLB_PACKET_UDP) {
 		build_udp_filter(&filter, index, port);
 	} else {
@@ -194,7 +210,8 @@ static int set_up_receive(int fd, unsigned index, enum mlb_packet_kind kind, uin
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0 &&
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0)
 		return -errno;
-	if (kind == MLB_PACKET_DHCP && setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)) < 0)
+	if ((kind == MLB_PACKET_DHCP || kind == MLB_PACKET_DHCP6) &&
+	    setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)) < 0)
 		return -errno;
 	/* Last, since from here on frames arrive. */
 	return bind_to(fd, index, type_of(kind));
@@ -331,6 +348,13 @@ static bool is_checksum_open(struct msghdr *message)
 	return false;
 }
 
+/* Each leaves what is not its own as it is. */
+static void complete(uint8_t *frame, size_t length)
+{
+	mlb_datagram_complete(frame, length);
+	mlb_datagram6_complete(frame, length);
+}
+
 int mlb_packet_receive(int fd, uint8_t *ret_frame, size_t size, size_t *ret_length)
 {
 	union {
@@ -349,7 +373,7 @@ int mlb_packet_receive(int fd, uint8_t *ret_frame, size_t size, size_t *ret_leng
 	if (length < 0)
 		return -errno;
 	if (is_checksum_open(&message))
-		mlb_datagram_complete(ret_frame, (size_t)length);
+		complete(ret_frame, (size_t)length);
 	*ret_length = (size_t)length;
 	return 0;
 }

@@ -13,6 +13,7 @@ enum mlb_packet_kind {
 	MLB_PACKET_ARP,		/* ARP requests and replies for IPv4 */
 	MLB_PACKET_ND,		/* neighbour solicitations and advertisements */
 	MLB_PACKET_UDP,		/* broadcast UDP over IPv4 to one port, never a fragment */
+	MLB_PACKET_DHCP6,	/* UDP over IPv6 to port 546 of the interface's own MAC, without extension headers */
 	MLB_PACKET_DHCP,	/* DHCPv4 answers to the interface's MAC as it is now (chaddr), never a fragment */
 };
 

@@ -7,7 +7,7 @@
 #include "../../core/address.h"
 #include "../../core/octets.h"
 
-#define STEPS 200
+#define STEPS 60
 
 struct script {
 	const uint8_t *at, *end;

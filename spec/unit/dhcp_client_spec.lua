@@ -36,12 +36,14 @@ describe("a client without a lease", function()
   it("counts the lease from when the REQUEST was sent (section 4.4.1)", function()
     local exchange = playing.new()
     exchange:call("start")
+    exchange.now = exchange.now + 1
     exchange:receive("offer")
+    exchange:wait()	-- the first one was lost
     local sent_at = exchange.now
     exchange.now = exchange.now + 3
     exchange:receive("ack")
     exchange:call("checked", true)
-    assert.equal(sent_at, exchange:action("bound").lease.at)
+    assert.is_true(math.abs(sent_at - exchange:action("bound").lease.at) < 0.001)
   end)
 
   it("repeats DISCOVER after 4, 8, 16, 32, 64, 64... seconds, each 1 s more or less, for ever (section 4.1)", function()
@@ -239,7 +241,8 @@ describe("a client that had a lease", function()
     local all = exchange:wait_until(1011)
     local lost
     for _, action in ipairs(all) do lost = lost or action.type == "lost" and action end
-    assert.same({ "expired", 1010 }, { lost.reason, math.floor(lost.at) })
+    assert.equal("expired", lost.reason)
+    assert.is_true(math.abs(lost.at - 1010) < 0.01, tostring(lost.at))
     assert.equal("selecting", exchange.client:state())
   end)
 

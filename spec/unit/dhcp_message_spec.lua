@@ -232,6 +232,17 @@ describe("dhcp.unwrap", function()
     assert.is_table(dhcp.unwrap(changed(41, "\0\0")))
   end)
 
+  it("never writes one of zero: 0xffff is the same sum (RFC 768)", function()
+    local fields = assert(dhcp.unwrap(FRAME))
+    local seen = {}
+    for word = 0, 0xffff do
+      fields.payload = string.pack(">I2", word)
+      seen[dhcp.wrap(fields):sub(41, 42)] = true
+    end
+    assert.is_nil(seen["\0\0"])
+    assert.is_true(seen["\255\255"])
+  end)
+
   it("refuses wrong checksums of IPv4 and of UDP", function()
     assert.equal("its UDP checksum is wrong", why(changed(41, "\1\1")))
     assert.equal("its UDP checksum is wrong", why(changed(60, "x")))
