@@ -11,6 +11,10 @@
 #include <miniupnpc/miniupnpc.h>
 #include <miniupnpc/upnpreplyparse.h>
 
+/* miniupnpc 2.2.4 reads a byte or two beyond what it is given when a name is cut off there (spec/fuzz/upnp.c): it is given a
+ * copy with so many zeros behind it. */
+#define PADDING 64
+
 #define SSDP_MOST 2048	/* an answer fits one datagram; more is not worth a look */
 
 int mlb_ssdp_encode_search(const char *host, const char *target, unsigned int mx_s, char *ret_text, size_t size)
@@ -185,6 +189,17 @@ int mlb_ssdp_decode(const char *bytes, size_t length, struct mlb_ssdp_message *r
 	return 0;
 }
 
+static char *pad(const char *xml, size_t length)
+{
+	char *copy = malloc(length + PADDING);
+
+	if (copy) {
+		memcpy(copy, xml, length);
+		memset(copy + length, 0, PADDING);
+	}
+	return copy;
+}
+
 /* One service, if its requests go to the host that the description came from. */
 static int read_service(const char *type, const char *url, const char *host, struct mlb_upnp_service *ret_service)
 {
@@ -220,14 +235,19 @@ int mlb_upnp_decode_description(const char *xml, size_t length, const char *url,
 	struct IGDdatas data;
 	struct UPNPUrls urls;
 	int first, second;
+	char *copy;
 
 	memset(&gateway, 0, sizeof(gateway));
 	memset(&data, 0, sizeof(data));
 	memset(&urls, 0, sizeof(urls));
-	*ret_why = "the description is too long";
+	*ret_why = "the description is too long, or memory is short";
 	if (length > MLB_UPNP_XML_MOST)
 		return -EBADMSG;
-	parserootdesc(xml, (int)length, &data);
+	copy = pad(xml, length);
+	if (!copy)
+		return -ENOMEM;
+	parserootdesc(copy, (int)length, &data);
+	free(copy);
 	GetUPNPUrls(&urls, &data, url, 0);
 	first = read_service(data.first.servicetype, urls.controlURL, host, &gateway.connections[0]);
 	read_service(data.IPv6FC.servicetype, urls.controlURL_6FC, host, &gateway.firewall);
@@ -314,14 +334,19 @@ int mlb_upnp_decode_answer(const char *xml, size_t length,
 			   void (*on_value)(void *context, const char *name, const char *value), void *context)
 {
 	struct NameValueParserData data;
+	char *copy;
 
 	if (length > MLB_UPNP_XML_MOST)
 		return -EMSGSIZE;
+	copy = pad(xml, length);
+	if (!copy)
+		return -ENOMEM;
 	memset(&data, 0, sizeof(data));
-	ParseNameValue(xml, (int)length, &data);
+	ParseNameValue(copy, (int)length, &data);
 	for (const struct NameValue *it = data.l_head; it; it = it->l_next)
 		on_value(context, it->name, it->value);
 	ClearNameValueList(&data);
+	free(copy);	/* the list may point into it until then */
 	return 0;
 }
 

@@ -72,7 +72,7 @@ int mlb_upnp_decode_description(const char *xml, size_t length, const char *url,
 int mlb_upnp_encode_action(const char *service_type, const char *action, const struct mlb_upnp_argument *arguments,
 			   size_t count, char *ret_xml, size_t size);
 
-/* Every element of an answer that holds text, in order; `on_value` is called for each. -EMSGSIZE when it is too long to read. */
+/* Every element of an answer that holds text, the last first; `on_value` is called for each. -EMSGSIZE when it is too long to read. */
 int mlb_upnp_decode_answer(const char *xml, size_t length,
 			   void (*on_value)(void *context, const char *name, const char *value), void *context);
 
