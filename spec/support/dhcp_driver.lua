@@ -1,8 +1,8 @@
---- A DHCPv4 client on a macvlan of this namespace: the socket, the timer and the address that moonlb.core.dhcp leaves
--- to
--- others, as plainly as can be. Its clock can be set forward, so that T1 and T2 need no waiting.
+--- A DHCP client, of IPv4 or IPv6, on a macvlan of this namespace: the socket, the timer and the address that the core
+-- leaves to others, as plainly as can be. Its clock can be set forward, so that T1 and T2 need no waiting.
 -- @module spec.support.dhcp_driver
-local core = require("moonlb.core.dhcp")
+local dhcp4 = require("moonlb.core.dhcp")
+local dhcp6 = require("moonlb.core.dhcp6")
 local loop = require("spec.support.loop")
 local netlink = require("moonlb.core.netlink")
 local packet = require("moonlb.core.packet")
@@ -15,24 +15,46 @@ Driver.__index = Driver
 
 local serial = 0
 
---- A client for a Service called `name`, on a macvlan over `parent`. Options: of the client; `is_free(address)`
--- answers a
--- check; `manual` leaves it to the test.
+local OWN = { is_free = true, is_manual = true, is_ipv6 = true }
+
+-- The client, what it is called by a server, and its socket.
+local function make_client(self, options)
+  local core = self.is_ipv6 and dhcp6 or dhcp4
+  local open = self.is_ipv6 and packet.dhcp6_socket or packet.dhcp_socket
+  local all = { mac = self.mac, seed = serial }
+  if self.is_ipv6 then
+    all.duid, all.iaid = dhcp6.duid("lab", "default", self.name), dhcp6.iaid("lab", "default", self.name)
+  else
+    all.client_id = dhcp4.client_id("lab", "default", self.name)
+  end
+  for field, value in pairs(options) do
+    if not OWN[field] then all[field] = value end
+  end
+  self.client = core.client(all)
+  self.socket = assert(open(self.index, function(frame) self:call("receive", frame) end))
+end
+
+--- A client for a Service called `name`, on a macvlan over `parent`.
+-- @tparam[opt] table options  of the client, and `is_ipv6`; `is_free(address)`, which answers a check; `is_manual`: the
+--   test does
 function driver.new(name, parent, options)
   options = options or {}
   serial = serial + 1
-  local mac = core.mac("lab", "default", name)
+  local link = "dhcp" .. serial
+  local mac = dhcp4.mac("lab", "default", name)
   local self = setmetatable({ name = name, skew = 0, events = {}, mac = mac, is_free = options.is_free,
-    is_manual = options.manual, timer = uv.new_timer(), nl = assert(netlink.open()) }, Driver)
-  self.index = assert(self.nl:macvlan_add({ parent = parent, name = "dhcp" .. serial, mac = mac, mode = "bridge" }))
+    is_manual = options.is_manual, is_ipv6 = options.is_ipv6, timer = uv.new_timer(), nl = assert(netlink.open()) },
+    Driver)
+  self.index = assert(self.nl:macvlan_add({ parent = parent, name = link, mac = mac, mode = "bridge" }))
   assert(self.nl:set_ipv4_conf(self.index, { arp_ignore = 1, arp_announce = 2 }))
   assert(self.nl:link_set(self.index, { up = true }))
-  self.socket = assert(packet.dhcp_socket(self.index, function(frame) self:call("receive", frame) end))
-  local all = { mac = mac, client_id = core.client_id("lab", "default", name), seed = serial }
-  for field, value in pairs(options) do
-    if field ~= "is_free" and field ~= "manual" then all[field] = value end
+  if self.is_ipv6 then	-- servers send to it; elsewhere the pulse thread answers for it
+    local source = dhcp6.link_local(mac)
+    assert(self.nl:address_add({ index = self.index, address = source, prefix = 64, scope = "link", nodad = true }))
+    self.listener = uv.new_udp()
+    assert(self.listener:bind(source .. "%" .. link, 546))
   end
-  self.client = core.client(all)
+  make_client(self, options)
   return self
 end
 
@@ -42,13 +64,15 @@ end
 
 function Driver:hold(address)
   if self.address == address then return end
+  local prefix = self.is_ipv6 and 128 or 32
   if self.address then
-    self.holder:close()
-    self.nl:address_delete({ index = self.index, address = self.address, prefix = 32 })
+    if self.holder then self.holder:close() end
+    self.nl:address_delete({ index = self.index, address = self.address, prefix = prefix })
   end
   self.address = address
   if not address then return end
-  assert(self.nl:address_add({ index = self.index, address = address, prefix = 32 }))
+  assert(self.nl:address_add({ index = self.index, address = address, prefix = prefix, nodad = true }))
+  if self.is_ipv6 then return end
   self.holder = uv.new_udp()	-- else the kernel answers a server's unicast with "port unreachable"
   assert(self.holder:bind(address, 68))
 end
@@ -114,6 +138,7 @@ function Driver:close()
   if not self.socket then return end
   self.timer:close()
   self:hold(nil)
+  if self.listener then self.listener:close() end
   self.socket:close()
   self.socket = nil
   self.nl:link_delete(self.index)

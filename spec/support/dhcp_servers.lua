@@ -1,4 +1,5 @@
---- DHCPv4 servers that are not ours, in namespaces of a lab: Kea, dnsmasq, ISC dhcpd, udhcpd.
+--- DHCP servers that are not ours, in namespaces of a lab: Kea, dnsmasq, ISC dhcpd, udhcpd; for DHCPv6 `kea6` and
+-- `dnsmasq6`.
 -- @module spec.support.dhcp_servers
 local cjson = require("cjson")
 local loop = require("spec.support.loop")
@@ -42,6 +43,26 @@ function kinds.kea(options, folder)
     { "KEA_PIDFILE_DIR=" .. folder, "KEA_LOCKFILE_DIR=" .. folder }
 end
 
+-- DHCPv6: `reserve` has a `duid`.
+function kinds.kea6(options, folder)
+  local reservation = options.reserve
+  write(folder .. "/conf", cjson.encode({ Dhcp6 = {
+    ["data-directory"] = folder,
+    ["interfaces-config"] = { interfaces = { "eth0" } },
+    ["lease-database"] = { type = "memfile", persist = true, name = folder .. "/leases", ["lfc-interval"] = 0 },
+    ["valid-lifetime"] = options.lease, ["preferred-lifetime"] = options.lease * 3 // 4, ["renew-timer"] = options.t1,
+    ["rebind-timer"] = options.t2, ["decline-probation-period"] = 60,
+    ["control-socket"] = { ["socket-type"] = "unix", ["socket-name"] = folder .. "/control" },
+    ["hooks-libraries"] = { { library = HOOK } },
+    subnet6 = { { id = 1, subnet = "fd77::/64", interface = "eth0", pools = { { pool = options.pool6 } },
+      reservations = reservation and { { duid = hex(reservation.duid), ["ip-addresses"] = { reservation.address } } }
+        or nil } },
+    loggers = { { name = "kea-dhcp6", output_options = { { output = "stdout" } }, severity = "INFO" } },
+  } }))
+  return { "kea-dhcp6", "-c", folder .. "/conf" }, "DHCP6_STARTED",
+    { "KEA_PIDFILE_DIR=" .. folder, "KEA_LOCKFILE_DIR=" .. folder }
+end
+
 function kinds.dnsmasq(options, folder)
   local reservation = options.reserve
   write(folder .. "/conf", table.concat({ "port=0", "interface=eth0", "bind-interfaces", "except-interface=lo",
@@ -53,6 +74,14 @@ function kinds.dnsmasq(options, folder)
       .. "\n")
   return { "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=" .. folder .. "/conf" },
     "DHCP, sockets bound"
+end
+
+function kinds.dnsmasq6(options, folder)
+  write(folder .. "/conf", table.concat({ "port=0", "interface=eth0", "bind-interfaces", "except-interface=lo",
+    ("dhcp-range=%s,64,%d"):format(options.pool6:gsub("-", ","), options.lease), "log-dhcp", "no-resolv", "no-hosts",
+    "user=root", "dhcp-leasefile=" .. folder .. "/leases", "pid-file=" .. folder .. "/pid" }, "\n") .. "\n")
+  return { "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=" .. folder .. "/conf" },
+    "DHCPv6, IP range"
 end
 
 function kinds.dhcpd(options, folder)
@@ -90,7 +119,7 @@ Server.__index = Server
 --   `router`, `reserve` (`client_id`, `mac`, `address`), `folder` (of a stopped server, to go on with its leases)
 function servers.start(kind, host, options)
   local all = { lease = 600, first = "10.77.0.150", last = "10.77.0.160", network = "10.77.0.0", prefix = 24,
-    mask = "255.255.255.0", router = "10.77.0.1" }
+    mask = "255.255.255.0", router = "10.77.0.1", pool6 = "fd77::1000-fd77::1fff" }
   for name, value in pairs(options or {}) do all[name] = value end
   all.t1, all.t2 = all.t1 or all.lease // 3, all.t2 or all.lease * 2 // 3
   local self = setmetatable({ kind = kind, folder = all.folder or temporary.folder("moonlb-dhcp") }, Server)
