@@ -105,7 +105,7 @@ end
 
 loop.test(function()
   print(("%d Services of the embedded API"):format(COUNT))
-  run("all have addresses", true, function(value) return value("queue_allocator_depth") == 0 end)
+  run("all have addresses", true, function(value) return value('queue_depth{queue="allocator"}') == 0 end)
   run("none has one", false, function(value)
     return (value('decisions_written_total{action="assign"}') or 0) >= COUNT
   end)

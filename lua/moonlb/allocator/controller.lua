@@ -74,7 +74,8 @@ function controller.new(options)
   local self = setmetatable({
     client = options.client, services = options.services, events = options.events,
     engine = new_engine(options, configmap_key), configmap_key = configmap_key,
-    overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, held_events = {}, excluded = {}, leaving = {},
+    overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, refusals = {},
+    held_events = {}, excluded = {}, leaving = {},
     policies = options.policies, is_active = false, term = 0, written = 0,
   }, Controller)
   if self.policies then self.policies:attach(self.engine) end
@@ -321,7 +322,11 @@ function Controller:tell(key, result)
   local is_again = result.patch and not result.events[1]
   if not is_again then self.held_events[key] = later[1] and later or nil end
   emit_all(self, key, now)
-  if now[1] and result.decision and result.decision.action == "pending" then self:count("pending") end
+  if now[1] and result.decision and result.decision.action == "pending" then
+    self:count("pending")
+    local reason = now[1].reason
+    self.refusals[reason] = (self.refusals[reason] or 0) + 1
+  end
 end
 
 function Controller:count(action)

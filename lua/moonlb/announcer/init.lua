@@ -14,6 +14,7 @@ local placement = require("moonlb.announcer.placement")
 local request = require("moonlb.announcer.request")
 local runtime = require("moonlb.core.runtime")
 local slices = require("moonlb.announcer.slices")
+local status = require("moonlb.announcer.status")
 local upnp = require("moonlb.announcer.upnp")
 local vip = require("moonlb.announcer.vip")
 local wire = require("moonlb.announcer.wire")
@@ -74,6 +75,7 @@ function announcer.new(options)
   local self = setmetatable({
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
+    changes = {}, failovers = 0, probes = { free = 0, taken = 0, given_up = 0 },
     excluded_listeners = {}, interface_names = {}, unplaced = {}, signatures = {},
     pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
@@ -375,8 +377,28 @@ function Announcer:complain(keys, about, reason, message)
   end
 end
 
+-- The node that answered for the Service before this one, as its status says; nil when none did.
+local function former_node(self, key)
+  local service = key and self.services:get(key)
+  local annotations = service and service.metadata.annotations
+  return type(annotations) == "table" and annotations[status.HOST] or nil
+end
+
+-- For metrics.
+function Announcer:count_change(it, old)
+  self.changes[it.state] = (self.changes[it.state] or 0) + 1
+  if old == "probing" then
+    local result = it.state == "announcing" and "free" or it.state == "conflict" and "taken" or "given_up"
+    self.probes[result] = self.probes[result] + 1
+  elseif it.state == "announcing" and old ~= "held" then
+    local former = former_node(self, it.keys and it.keys[1])
+    if former and former ~= self.node then self.failovers = self.failovers + 1 end
+  end
+end
+
 -- A VIP changed its state: status may have to say so.
 function Announcer:on_vip(it, old)
+  self:count_change(it, old)
   local was_answering = old == "announcing" or old == "held"
   if was_answering and (it.state == "wanted" or it.state == "releasing") then
     self:tell(it.keys, "Warning", "Withdrawn", ("%s: %s"):format(it.address, it.reason or "withdrawn"))

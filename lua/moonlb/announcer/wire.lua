@@ -5,6 +5,9 @@ local address = require("moonlb.core.address")
 
 local wire = {}
 
+-- Frames of one announcement by family: a gratuitous request and a reply; one advertisement.
+local FRAMES = { [4] = 2, [6] = 1 }
+
 local Wire = { __name = "moonlb.announcer.wire" }
 Wire.__index = Wire
 
@@ -25,6 +28,7 @@ function wire.new(options)
     host = options.host, pulse = options.pulse, protocols = { [4] = options.arp, [6] = options.ndp },
     on_attach = options.on_attach or function() end,
     now = options.now, random = options.random, after = options.after, timer = options.timer,
+    sent = { probe = 0, announcement = 0 },
     attached = {}, held = {}, takes = {}, take_order = {}, first_take = 1, drops = {}, announcements = {},
   }, Wire)
   for _, name in ipairs({ "watch", "probe", "take", "silence", "drop", "announce", "is_ours" }) do
@@ -115,7 +119,10 @@ end
 function Wire:probe(ip, index)
   self:publish()	-- an answer may come before the next turn
   local ok, message, code = protocol_of(self, ip).probe(index, self.attached[index], ip)
-  if ok then return true end
+  if ok then
+    self.sent.probe = self.sent.probe + 1
+    return true
+  end
   return nil, name_capability(message, code), code
 end
 
@@ -219,6 +226,7 @@ function Wire:do_announcements()
   for name, batch in pairs(self.announcements) do
     local list, mac = next_batch(batch), self.attached[batch.index]
     local sent = list[1] and mac and self.protocols[batch.family].announce(batch.index, mac, list)
+    self.sent.announcement = self.sent.announcement + FRAMES[batch.family] * (sent or 0)
     for i = (sent or #list) + 1, #list do
       batch.set[list[i]] = true
       batch.order[#batch.order + 1] = list[i]

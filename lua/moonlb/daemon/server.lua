@@ -1,5 +1,5 @@
---- The daemon's HTTP server: /healthz (the loop turns), /readyz (what must be known is known), /metrics, and / with
--- the status page.
+--- The daemon's HTTP server: /healthz (the loop turns in time, and the thread that answers is not silent), /readyz
+-- (what must be known is known), /metrics, and / with the status page.
 -- @module moonlb.daemon.server
 local async = require("moonlb.async")
 local httpd = require("moonlb.core.httpd")
@@ -9,17 +9,30 @@ local status_page = require("moonlb.status")
 
 local server = {}
 
+local Server = { __name = "moonlb.daemon.server" }
+Server.__index = Server
+
 local LAG_PERIOD = 1 -- seconds between looks at the loop's lag
 local SICK_LAG = 5 -- seconds of lag within the last period at which the process counts as ill
+local SICK_MUTE = 10 -- seconds for which the pulse thread may be silent: it comes back by itself when the loop runs
 
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+
+-- Since when the thread that answers for addresses is silent.
+local function watch_mute(self)
+  local announcer = self.daemon.announcer
+  local is_mute = announcer and not announcer.is_stopping and announcer.pulse:stats().muted
+  self.mute_since = is_mute and (self.mute_since or runtime.boottime()) or nil
+end
 
 -- A timer measures by how much the loop is late.
 local function watch_lag(self)
   local due = runtime.boottime() + LAG_PERIOD
+  self.due = due
   self.timer = async.timer(LAG_PERIOD, function()
     local lag = math.max(0, runtime.boottime() - due)
     self.lag, self.worst_lag = lag, math.max(self.worst_lag, lag)
+    watch_mute(self)
     watch_lag(self)
   end)
 end
@@ -47,8 +60,21 @@ end
 
 local routes = {}
 
+-- What is wrong with the process itself; nil when nothing is. That timers come at all is part of it: an answer proves
+-- only that sockets are read.
+local function illness(self)
+  local now = runtime.boottime()
+  local lag = math.max(self.lag, now - self.due)
+  if lag > SICK_LAG then return ("the loop was %.1f s late"):format(lag) end
+  if self.mute_since and now - self.mute_since > SICK_MUTE then
+    return ("nothing is answered for %.0f s: the thread that does it is mute"):format(now - self.mute_since)
+  end
+  return nil
+end
+
 routes["/healthz"] = function(self)
-  if self.lag > SICK_LAG then return 503, ("the loop was %.1f s late\n"):format(self.lag) end
+  local what = illness(self)
+  if what then return 503, what .. "\n" end
   return 200, "ok\n"
 end
 
@@ -62,7 +88,8 @@ routes["/metrics"] = function(self)
   return 200, metrics.render(self.daemon, self), { ["content-type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end
 
-local function answer(self, request, response)
+--- Answer one request.
+function Server:answer(request, response)
   local route = routes[request.path]
   local is_page = self.status and status_page.serves(request.path)
   if not (route or is_page) then
@@ -76,9 +103,6 @@ local function answer(self, request, response)
   response:send(status, headers or TEXT, body)
 end
 
-local Server = { __name = "moonlb.daemon.server" }
-Server.__index = Server
-
 --- Start it; port 0 leaves it out.
 -- @tparam Daemon daemon
 -- @treturn Server  with `close()`; or nil, message, code
@@ -87,7 +111,7 @@ function server.start(daemon)
   if daemon.settings.port ~= 0 then
     local message, code
     self.http, message, code = httpd.listen({ address = daemon.settings.listen, port = daemon.settings.port,
-      max_body = 1024 }, function(request, response) answer(self, request, response) end)
+      max_body = 1024 }, function(request, response) self:answer(request, response) end)
     if not self.http then return nil, message, code end
     self.status = daemon.settings.status_page and status_page.new(daemon) or nil
   end

@@ -23,14 +23,15 @@ local RECENT = 64 -- Events kept to be shown
 
 --- A recorder that has said nothing yet.
 -- @tparam table options  `client` (of low priority), `component` ("moonlb"), `host` (node name), `now`, `walltime`
--- @treturn Recorder  `dropped`: how many were lost to the bounds, or to a server that would not take them
+-- @treturn Recorder  `counts`: {"type reason" = how often it was said}; `dropped`: how many were lost to the bounds, or
+-- to a server that would not take them
 function events.new(options)
   return setmetatable({
     client = options.client, component = options.component or "moonlb", host = options.host,
     now = options.now or runtime.boottime, walltime = options.walltime or runtime.walltime,
     known = {}, known_count = 0, budgets = {}, budget_count = 0,
     queue = {}, first = 1, last = 0, dropped = 0, sequence = 0,
-    recent = {}, said = 0, by_object = {}, by_object_count = 0,
+    recent = {}, said = 0, counts = {}, by_object = {}, by_object_count = 0,
   }, Recorder)
 end
 
@@ -196,6 +197,7 @@ function Recorder:emit(object, type, reason, message)
   local about = tostring(involved.uid or involved.name)
   log.info("event", { object = (involved.namespace or "") .. "/" .. involved.name, type = type, reason = reason,
     message = message })
+  self.counts[type .. " " .. reason] = (self.counts[type .. " " .. reason] or 0) + 1
   local identity = table.concat({ about, type, reason, message }, "\0")
   local entry = self.known[identity]
   local now = self.now()

@@ -2,6 +2,7 @@
 -- The semantics are those of client-go's rate limiting workqueue; one bad key never holds up another.
 -- @module moonlb.kube.workqueue
 local async = require("moonlb.async")
+local histogram = require("moonlb.histogram")
 local log = require("moonlb.core.log")
 local runtime = require("moonlb.core.runtime")
 
@@ -30,7 +31,7 @@ function workqueue.new(options)
     again = {}, -- keys added while they ran -> whether urgent
     timers = {}, -- key -> {timer, at}
     failures = {}, -- key -> count
-    active = 0, done = 0, failed = 0, latency_sum = 0,
+    active = 0, done = 0, failed = 0, waits = histogram.new(),
   }, Queue)
 end
 
@@ -90,7 +91,7 @@ end
 
 local function run_next(self)
   local key = pop(self)
-  self.latency_sum = self.latency_sum + self.clock() - self.waiting[key]
+  self.waits:observe(self.clock() - self.waiting[key])
   self.waiting[key] = nil
   self.running[key] = true
   local ok, result, message = xpcall(self.reconcile, debug.traceback, key)
@@ -169,10 +170,10 @@ function Queue:stop()
 end
 
 --- Counts for metrics.
--- @treturn table  `{depth, active, done, failed, latency_sum}`; seconds
+-- @treturn table  `{depth, active, done, failed, waits}`; the last is a moonlb.histogram of seconds
 function Queue:stats()
   return { depth = self:depth(), active = self.active, done = self.done, failed = self.failed,
-    latency_sum = self.latency_sum }
+    waits = self.waits }
 end
 
 return workqueue

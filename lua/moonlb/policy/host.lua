@@ -6,6 +6,7 @@
 local address = require("moonlb.core.address")
 local family = require("moonlb.allocator.family")
 local fields = require("moonlb.allocator.fields")
+local histogram = require("moonlb.histogram")
 local runtime = require("moonlb.core.runtime")
 local sanitizer = require("moonlb.policy.outcome")
 local trusted = require("moonlb.policy.trusted")
@@ -26,10 +27,12 @@ local ATTEMPTS = 3
 --- @tparam table options  `now`: seconds of a clock that never jumps; `fallback`: `"default"` (the stock policy
 -- decides where one failed) or `"pending"`; `stock`: text of the stock policy, else the binary's; `http`: of
 -- `trusted.new`
--- @treturn Host  in which the stock policy is loaded; `failures`: {name of a policy = how often it failed}
+-- @treturn Host  in which the stock policy is loaded; `failures`: {name of a policy = how often it failed};
+-- `durations`: {name = moonlb.histogram of the seconds that its decisions took}
 function host.new(options)
   local self = setmetatable({ now = options.now or os.time, fallback = options.fallback or STOCK, backends = {},
-    trusted = trusted.new({ http = options.http }), policies = {}, bench = {}, missing = {}, failures = {} }, Host)
+    trusted = trusted.new({ http = options.http }), policies = {}, bench = {}, missing = {}, failures = {},
+    durations = {} }, Host)
   local text = options.stock or assert(runtime.source("policies/default.lua"), "the stock policy is not in the binary")
   assert(self:load(STOCK, text, "policies/default.lua"))
   return self
@@ -201,7 +204,10 @@ local function ask_and_judge(self, name, request, state)
   for attempt = 1, ATTEMPTS do
     local policy = self.policies[name]
     local record, version = state.services[request.key], state.ownership.version
+    local began = self.now()
     local outcome = policy.backend:decide(name, request, state)
+    self.durations[name] = self.durations[name] or histogram.new()
+    self.durations[name]:observe(self.now() - began)
     local was_taken_out = type(outcome) == "table" and outcome.code == "ECANCELED"
     if self.policies[name] ~= policy or was_taken_out then return {}, "superseded" end
     if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
