@@ -28,8 +28,17 @@ describe("announcer.request", function()
     assert.is_nil(request.of(it))
   end)
 
+  it("takes 0.0.0.0 as a wish for DHCP, which has no address yet", function()
+    local it = request.of(service({ ["moonlb.io/assigned"] = "0.0.0.0 default/dhcp" }))
+    assert.same({}, it.addresses)
+    assert.is_true(it.is_dhcp)
+    local other = request.of(service({ ["moonlb.io/assigned"] = "0.0.0.0 default/dhcp",
+      ["kube-vip.io/requestedIP"] = "10.0.0.9" }))
+    assert.not_equal(it.wishes, other.wishes)
+  end)
+
   it("never takes status alone, an unspecified address or no unicast address", function()
-    local it = service({ ["kube-vip.io/loadbalancerIPs"] = "0.0.0.0,224.0.0.1,127.0.0.1,nonsense" })
+    local it = service({ ["kube-vip.io/loadbalancerIPs"] = "::,224.0.0.1,127.0.0.1,nonsense" })
     it.status = { loadBalancer = { ingress = { { ip = "10.0.0.9" } } } }
     assert.is_nil(request.of(it))
   end)

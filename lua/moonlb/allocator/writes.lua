@@ -153,17 +153,12 @@ local function describe(decision)
     decision.policy, decision.rule)
 end
 
-local NO_DHCP = "this version of moonlb has no DHCP client: the Service is recorded as waiting for a lease, and "
-  .. "nothing is announced for it; ask for an address, or for one of a pool"
-
 local function decision_events(record, decision)
   local events = {}
   if decision.failure then failure_event(events, decision.failure) end
   if decision.conflict then event(events, "Warning", "AddressConflict", decision.conflict) end
   if GIVEN[decision.action] then
     event(events, "Normal", "AddressAssigned", describe(decision))
-    -- Said by the leader, once, until the announcer has a DHCP client.
-    if decision.action == "dhcp" then event(events, "Warning", "DHCPUnavailable", NO_DHCP) end
   elseif decision.exhausted and (decision.action == "pending" or decision.refused) then
     exhausted_events(events, decision)
   elseif decision.action == "pending" then

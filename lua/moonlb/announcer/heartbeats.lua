@@ -6,6 +6,7 @@
 -- @module moonlb.announcer.heartbeats
 local async = require("moonlb.async")
 local base64 = require("moonlb.kube.base64")
+local identity = require("moonlb.announcer.identity")
 local informer = require("moonlb.kube.informer")
 local log = require("moonlb.core.log")
 local uv = require("luv")
@@ -63,20 +64,12 @@ function Heartbeats:trouble()
     self.error or self.secrets.error or "not read yet")
 end
 
--- The UID of namespace kube-system is the cluster's for life. Where it may not be read, the key alone parts clusters.
+-- Where the cluster's identity may not be read, the key alone parts clusters.
 local function find_identity(self)
-  while not self.is_stopped do
-    local namespace, message, reason = self.client:get("/api/v1/namespaces/kube-system")
-    if namespace and type(namespace.metadata) == "table" and namespace.metadata.uid then
-      return namespace.metadata.uid
-    end
-    if reason == "Forbidden" or reason == "NotFound" then
-      log.info("heartbeats carry no cluster identity of their own: the key parts clusters", { error = message })
-      return "moonlb"
-    end
-    self.error = message
-    if not async.sleep(RETRY) then return nil end
-  end
+  local found, why = identity.find(self.client, function() return self.is_stopped end,
+    function(message) self.error = message end)
+  if why then log.info("heartbeats carry no cluster identity of their own: the key parts clusters", { error = why }) end
+  return found
 end
 
 local function use(self, secret)

@@ -16,7 +16,7 @@ local HOST_PREFIX = { [4] = 32, [6] = 128 }
 --- Read everything and follow changes.
 -- @tparam table options  `netlink` (a core.netlink handle), `after(seconds, fn)`, `settings_file` (path or nil, see
 --   arp_settings), `on_change()`: links, foreign addresses or default routes changed (once a turn of the loop),
---   `on_removed(ip)`: somebody took a held address from lo
+--   `on_removed(ip)`: somebody took a held address off
 -- @treturn Host  or nil, message, code
 function host.open(options)
   local self = setmetatable({
@@ -28,7 +28,7 @@ function host.open(options)
   if not ok then return nil, message, code end
   ok, message, code = self:read_all()
   if not ok then return nil, message, code end
-  for ip in pairs(self.strays) do self.accepted[ip] = true end
+  for ip, index in pairs(self.strays) do self.accepted[ip] = index end
   return self
 end
 
@@ -53,15 +53,20 @@ function Host:rebuild_addresses()
 end
 
 function Host:is_held_entry(entry)
-  return entry.index == self.loopback and entry.prefix == HOST_PREFIX[entry.family]
-    and (entry.protocol == interface.PROTOCOL or self.accepted[entry.address] ~= nil)
+  if entry.prefix ~= HOST_PREFIX[entry.family] then return false end
+  local link = self.view.links[entry.index]
+  if entry.index ~= self.loopback and not (link and interface.is_ours(link)) then
+    return self.accepted[entry.address] == entry.index	-- of a macvlan that is gone
+  end
+  return entry.protocol == interface.PROTOCOL or self.accepted[entry.address] ~= nil
 end
 
 function Host:read_routes()
   for _, family in ipairs({ 4, 6 }) do self.view.routes[family] = self.netlink:default_route(family) end
 end
 
--- Everything anew: at start, and when notifications were lost. Fills `strays`: the tagged addresses found on lo.
+-- Everything anew: at start, and when notifications were lost. Fills `strays`: the tagged addresses found on
+-- lo and our macvlans, and where.
 function Host:read_all()
   local links, message, code = self.netlink:links()
   if not links then return nil, message, code end
@@ -75,7 +80,7 @@ function Host:read_all()
   if not addresses then return nil, message, code end
   for _, entry in ipairs(addresses) do
     if self:is_held_entry(entry) then
-      self.strays[entry.address] = true
+      self.strays[entry.address] = entry.index
     elseif self:is_foreign(entry) then
       self.foreign[entry_key(entry)] = entry
     end
@@ -101,9 +106,9 @@ end
 
 function Host:on_address(event)
   if self:is_held_entry(event) then
-    if event.action == "delete" and self.accepted[event.address] then
+    if event.action == "delete" and self.accepted[event.address] == event.index then
       self.accepted[event.address] = nil
-      log.warn("a held address was removed from lo", { address = event.address })
+      log.warn("a held address was removed", { address = event.address })
       self.on_removed(event.address)
     end
     return
@@ -149,33 +154,53 @@ local function name_capability(message, code)
   return message .. ": moonlb needs the capability CAP_NET_ADMIN"
 end
 
---- Let the node accept traffic for `ip`: on lo, /32 or /128, scope host, tagged ours. What is there stays untouched, so
--- that connections survive a restart.
--- @treturn boolean  true; or nil, message, code
-function Host:accept(ip)
-  if self.accepted[ip] then return true end
+-- Take `ip` from an interface. Nothing is said when it, or the interface, is gone already.
+function Host:take_off(ip, index)
   local _, family = address.canonical(ip)
-  self.accepted[ip] = true
-  local ok, message, code = self.netlink:address_add({ index = self.loopback, address = ip,
-    prefix = HOST_PREFIX[family], protocol = interface.PROTOCOL, scope = "host", nodad = true })
-  if ok or code == "EEXIST" then return true end
-  self.accepted[ip] = nil
-  return nil, name_capability(message, code), code
-end
-
---- Take `ip` from lo. Nothing is said when it is gone already.
-function Host:refuse(ip)
-  if not self.accepted[ip] then return end
-  local _, family = address.canonical(ip)
-  self.accepted[ip] = nil
-  local ok, message, code = self.netlink:address_delete({ index = self.loopback, address = ip,
-    prefix = HOST_PREFIX[family] })
-  if not ok and code ~= "EADDRNOTAVAIL" then
-    log.error("cannot take an address from lo", { address = ip, error = name_capability(message, code) })
+  local ok, message, code = self.netlink:address_delete({ index = index, address = ip, prefix = HOST_PREFIX[family] })
+  if not ok and code ~= "EADDRNOTAVAIL" and code ~= "ENODEV" then
+    log.error("cannot take an address off", { address = ip, error = name_capability(message, code) })
   end
 end
 
---- Take every address of ours from lo that `is_wanted(ip)` does not claim: what a crash left.
+--- Let the node accept traffic for `ip`: on lo, /32 or /128, scope host, tagged ours. What is there stays untouched, so
+-- that connections survive a restart. A leased address is on its macvlan: on an interface without any IPv4 address the
+-- kernel lets no rp_filter be loose (net/ipv4/fib_frontend.c, __fib_validate_source), and the replies leave elsewhere.
+-- @tparam string ip
+-- @tparam[opt] number index  of the interface that it is answered on
+-- @treturn boolean  true; or nil, message, code
+function Host:accept(ip, index)
+  local link, before = index and self.view.links[index], self.accepted[ip]
+  local home = link and interface.is_ours(link) and index or self.loopback
+  if before == home then return true end
+  local _, family = address.canonical(ip)
+  self.accepted[ip] = home
+  local ok, message, code = self.netlink:address_add({ index = home, address = ip,
+    prefix = HOST_PREFIX[family], protocol = interface.PROTOCOL, scope = "host", nodad = true })
+  if not ok and code ~= "EEXIST" then
+    self.accepted[ip] = before
+    return nil, name_capability(message, code), code
+  end
+  if before then self:take_off(ip, before) end
+  return true
+end
+
+--- Accept no more traffic for `ip`.
+function Host:refuse(ip)
+  local index = self.accepted[ip]
+  if not index then return end
+  self.accepted[ip] = nil
+  self:take_off(ip, index)
+end
+
+--- Accept no more traffic for what is on interface `index`, which is to be removed.
+function Host:clear(index)
+  for ip, home in pairs(self.accepted) do
+    if home == index then self:refuse(ip) end
+  end
+end
+
+--- Take every address of ours off the node that `is_wanted(ip)` does not claim: what a crash left.
 -- @treturn table  array of those addresses
 function Host:sweep(is_wanted)
   local swept = {}
@@ -188,11 +213,20 @@ function Host:sweep(is_wanted)
   return swept
 end
 
+--- A link that was just made, without waiting for the notification.
+-- @treturn table|nil  the link; nil when there is none
+function Host:learn(index)
+  local link = self.netlink:link(index)
+  self.view.links[index] = link or nil
+  return link
+end
+
 --- Keep the kernel from answering ARP for held addresses on this interface, and from announcing them as its own.
 -- @treturn boolean  true; or nil, message, code
 function Host:silence_kernel(index)
   local link = self.view.links[index]
   if not link then return nil, ("interface %d is gone"):format(index), "ENODEV" end
+  if interface.is_ours(link) then return true end	-- it was made silent, and goes with its settings
   local ok, message, code = self.arp:apply(link)
   if ok then return true end
   return nil, name_capability(message, code), code

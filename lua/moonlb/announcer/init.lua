@@ -3,6 +3,7 @@
 -- turn of the loop. Writing (status, annotations) is a queue of its own that may be as slow as the API server is.
 -- @module moonlb.announcer
 local async = require("moonlb.async")
+local dhcp = require("moonlb.announcer.dhcp")
 local endpoints = require("moonlb.announcer.endpoints")
 local groups = require("moonlb.announcer.groups")
 local host = require("moonlb.announcer.host")
@@ -89,6 +90,7 @@ function announcer.new(options)
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
   self.upnp = upnp.new(self)
+  self.dhcp = dhcp.new(self, options.dhcp_io)
   self.writer = writer.new(self)
   self.queue = workqueue.new({ reconcile = function(key) return self.writer:write(key) end, workers = 16 })
   self.slices = slices.new({ client = self.client, index = endpoints.new(),
@@ -104,7 +106,10 @@ function Announcer:start()
   for key in self.services:each() do self:on_service(key) end
   local ok, message, code = self.services:wait_synced()
   if not ok or self.is_stopping then return nil, message or "stopped", code or "ECANCELED" end
-  local swept = self.host:sweep(function(ip) return self.groups:services_of(ip)[1] ~= nil end)
+  local swept = self.host:sweep(function(ip)
+    return self.groups:services_of(ip)[1] ~= nil or self.dhcp:is_recorded(ip)
+  end)
+  self.dhcp:sweep()
   self.upnp:start(swept)
   self.is_swept = true
   if self.settings.heartbeat then self.peers:start() end
@@ -138,6 +143,7 @@ function Announcer:stop()
   self.queue:stop()
   self.slices:stop()
   for _, it in pairs(self.vips) do it:release(0) end
+  self.dhcp:close()
   self.wire:close()
   self.host:sweep(function() return not self.is_swept end)
   self.host:close()
@@ -154,7 +160,8 @@ end
 function Announcer:signature(service, wanted)
   if not wanted then return nil end
   local claim = claim_of(service)
-  return table.concat({ table.concat(wanted.addresses, ","), wanted.interface or "", tostring(wanted.is_local),
+  return table.concat({ table.concat(wanted.addresses, ","), wanted.wishes or "", wanted.interface or "",
+    tostring(wanted.is_local),
     service.metadata.uid, claim and claim.node ~= self.node and claim.term .. " " .. claim.node or "",
     place_of(service) or "" }, "|")
 end
@@ -177,12 +184,40 @@ end
 function Announcer:change_request(key, service, wanted)
   local before = self.groups:of(key)
   self.requests[key] = wanted
-  self.groups:set(key, wanted and { uid = service.metadata.uid, created = service.metadata.creationTimestamp or "",
-    addresses = wanted.addresses })
+  if wanted and wanted.is_dhcp then wanted.addresses = { self.dhcp:leased(key) } end
+  self:set_group(key, service, wanted)
+  self:end_lease(key)
   if wanted and wanted.is_local or self.settings.withdraw_without_endpoints then self.slices:start() end
   self:leave_group(key, before)
   self:place_soon(key)
   if not service then self.complaints[key] = nil end
+end
+
+function Announcer:set_group(key, service, wanted)
+  self.groups:set(key, wanted and { uid = service.metadata.uid, created = service.metadata.creationTimestamp or "",
+    addresses = wanted.addresses })
+end
+
+-- A Service that wants no lease (any more) gives its own back, once the router's ports do not lead to it.
+function Announcer:end_lease(key)
+  local ip = self.dhcp:leased(key)
+  local function finish()
+    local wanted = self.requests[key]
+    if not wanted or not wanted.is_dhcp then self.dhcp:forget(key) end
+  end
+  local wanted = self.requests[key]
+  if not ip or wanted and wanted.is_dhcp then return finish() end
+  self.upnp:before_release(ip, finish)
+end
+
+--- The lease of a Service began or ended: from here on it is a Service with that address, or with none.
+function Announcer:set_leased(key)
+  local service, wanted = self.services:get(key), self.requests[key]
+  if not service or not wanted or not wanted.is_dhcp or self.is_stopping then return end
+  wanted.addresses = { self.dhcp:leased(key) }
+  self:set_group(key, service, wanted)
+  self.upnp:on_service(key)
+  self.queue:add(key)
 end
 
 -- The Service's former group: others in it may now be alone, addresses in it may be nobody's.
@@ -316,6 +351,7 @@ end
 function Announcer:place(key)
   local group = self.groups:of(key)
   if not group or self.is_stopping then return end
+  if self.requests[key].is_dhcp then return self:place_lease(key, group) end
   local choices, can_any, why_not = {}, false, nil
   for _, ip in ipairs(group.addresses) do
     local keys = self.groups:services_of(ip)
@@ -325,14 +361,28 @@ function Announcer:place(key)
     can_any, why_not = can_any or link ~= nil, why_not or reason
   end
   local trouble = self:group_trouble(group) or (not can_any and why_not or nil)
+  local is_mine, claim, why = self:decide(key, group, first_link(group, choices), trouble)
+  for ip, choice in pairs(choices) do self:act(ip, choice, is_mine and claim, why) end
+end
+
+-- Whose is the group? `link` is where it would be served, `trouble` why it cannot be here.
+-- -> is_mine, claim, and why it is not this node's
+function Announcer:decide(key, group, link, trouble)
   self.placement:update({ id = group.id, key = key, record = self:record(group), trouble = trouble,
-    interface = first_link(group, choices), place = self:ranking(group) })
+    interface = link, place = self:ranking(group) })
   local is_mine, claim, why, is_failure = self.placement:owner(group.id)
   self:complain(group.services, "segment", "AnnounceFailed", is_failure and why or nil)
-  if not is_mine then
-    why = trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
-  end
-  for ip, choice in pairs(choices) do self:act(ip, choice, is_mine and claim, why) end
+  if is_mine then return true, claim end
+  return false, claim, trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
+end
+
+-- The same for a Service whose address the LAN's DHCP server gives: it is a group of its own.
+function Announcer:place_lease(key, group)
+  local link, reason, event = self:find_interface(dhcp.ANY, { key })
+  self:complain({ key }, dhcp.ANY, event, event and reason)
+  local is_mine, claim, why = self:decide(key, group, link, self:group_trouble(group) or reason)
+  local is_others = not is_mine and claim ~= nil and claim.node ~= self.node
+  self.dhcp:place(key, is_mine and link or nil, why, is_others)
 end
 
 -- One address: serve it here by that claim (nil: it is not this node's), or say why not.
@@ -346,9 +396,10 @@ function Announcer:act(ip, choice, claim, why_not)
   end
 end
 
-function Announcer:new_vip(ip)
+-- `arp_rate`: announce again each so many seconds; nil: as the settings say.
+function Announcer:new_vip(ip, arp_rate)
   local it = vip.new(self.wire, { address = ip, family = ip:find(":", 1, true) and 6 or 4,
-    probe = self.settings.probe or "fast", arp_rate = self.settings.arp_rate,
+    probe = self.settings.probe or "fast", arp_rate = arp_rate or self.settings.arp_rate,
     on_change = function(changed, old) self:on_vip(changed, old) end,
     on_event = function(changed, type, reason, message) self:tell(changed.keys, type, reason, message) end })
   self.vips[ip] = it
@@ -405,6 +456,7 @@ function Announcer:on_vip(it, old)
   end
   self.writer:on_vip(it)
   self.upnp:on_vip(it, old)
+  self.dhcp:on_vip(it)
   if it.state == "gone" and self.vips[it.address] == it then self.vips[it.address] = nil end
   if self.is_stopping then return end
   for _, key in ipairs(it.keys or {}) do self.queue:add(key) end
@@ -415,6 +467,7 @@ function Announcer:on_pulse(event)
   if event.type == "conflict" then
     local it = self.vips[event.address]
     if it then it:heard(event) end
+    self.dhcp:heard(event)
   elseif event.type == "interface_error" then
     if event.code == "ENODEV" then self.wire:interface_gone(event.index) end
   elseif event.type == "mute" then
@@ -422,6 +475,7 @@ function Announcer:on_pulse(event)
     self.is_hurried = true
     self.placement:slept()	-- others may have taken over: what this node held is dropped
     self.is_hurried = false
+    self.dhcp:slept()
     self.wire:flush()
     self.pulse:acknowledge()
   elseif event.type == "unmute" then
@@ -429,12 +483,13 @@ function Announcer:on_pulse(event)
   end
 end
 
--- Somebody took a held address from lo: put it back at once.
+-- Somebody took a held address off: put it back at once.
 function Announcer:on_removed(ip)
   local it = self.vips[ip]
   if not it or not it.is_accepted or self.is_stopping then return end
-  local ok, message = self.host:accept(ip)
-  if not ok then log.error("cannot put an address back on lo", { address = ip, error = message }) end
+  if not self.host.view.links[it.interface.index] then return end
+  local ok, message = self.host:accept(ip, it.interface.index)
+  if not ok then log.error("cannot put an address back", { address = ip, error = message }) end
 end
 
 -- Links, addresses or routes changed: if that may matter, every group is looked at again.
@@ -443,6 +498,7 @@ function Announcer:on_network()
   self.wire:links_changed()
   self.peers:links_changed()
   self.upnp:on_network()
+  self.dhcp:links_changed()
   local fingerprint = interface.fingerprint(self.host.view, self.interface_names)
   if fingerprint == self.fingerprint then return end
   self.fingerprint = fingerprint
@@ -463,6 +519,11 @@ end
 --- Call `fn()` whenever excluded() may have changed.
 function Announcer:on_excluded(fn)
   self.excluded_listeners[#self.excluded_listeners + 1] = fn
+end
+
+--- Every lease of this node: see moonlb.announcer.dhcp, list.
+function Announcer:leases()
+  return self.dhcp:list()
 end
 
 --- Every VIP of this node, ordered by address text.

@@ -9,9 +9,9 @@ local interface = {}
 --- Tag of our addresses on lo (IFA_PROTO, linux/if_addr.h): 'm'. The kernel's own values are 1 to 3.
 interface.PROTOCOL = 0x6d
 
--- IPVS puts every VIP on this one, on every node; macvlans of ours are named like this.
+-- IPVS puts every VIP on this one, on every node; macvlans of ours are named like this, or tell by their alias.
 local IPVS = "kube-ipvs0"
-local OUR_MACVLAN = "^moonlb%-%x%x%x%x%x%x%x%x$"
+local OUR_MACVLAN, OUR_ALIAS = "^moonlb%-%x%x%x%x%x%x%x%x$", "^moonlb %S+/%S+$"
 
 local function find_link(view, name)
   for _, link in pairs(view.links) do
@@ -20,9 +20,15 @@ local function find_link(view, name)
   return nil
 end
 
+--- Is it a macvlan of ours?
+function interface.is_ours(link)
+  if link.name:match(OUR_MACVLAN) then return true end
+  return link.kind == "macvlan" and link.alias ~= nil and link.alias:match(OUR_ALIAS) ~= nil
+end
+
 --- Does the link lead to a segment that this node shares with others?
 function interface.is_segment(link)
-  return not link.is_loopback and link.name ~= IPVS and not link.name:match(OUR_MACVLAN)
+  return not link.is_loopback and link.name ~= IPVS and not interface.is_ours(link)
 end
 
 local function is_on_segment(view, entry)

@@ -1,6 +1,7 @@
 --- What a Service asks of the announcer: which addresses, decided by an allocator, and under which conditions. Pure.
 -- @module moonlb.announcer.request
 local address = require("moonlb.core.address")
+local wishes = require("moonlb.announcer.dhcp.wishes")
 
 local request = {}
 
@@ -9,17 +10,21 @@ local ADDRESSES = "kube-vip.io/loadbalancerIPs"
 local INTERFACE = "kube-vip.io/serviceInterface"
 local IGNORE = "kube-vip.io/ignore"
 
--- Addresses of a comma list: canonical, each once. Unspecified ones (DHCP) are another room's work.
+-- What stands for an address that the LAN's DHCP server gives.
+local DHCP = "0.0.0.0"
+
+-- Addresses of a comma list: canonical, each once; and whether DHCP is among them.
 local function parse(list)
-  local addresses, seen = {}, {}
+  local addresses, seen, is_dhcp = {}, {}, false
   for item in list:gmatch("[^,]+") do
     local ip = address.canonical((item:gsub("^%s+", ""):gsub("%s+$", "")))
+    is_dhcp = is_dhcp or ip == DHCP
     if ip and not seen[ip] and address.kind(ip) == "unicast" then
       seen[ip] = true
       addresses[#addresses + 1] = ip
     end
   end
-  return addresses
+  return addresses, is_dhcp
 end
 
 -- Our allocator's word counts; without it kube-vip's, told by the label that it sets in the same write. A request
@@ -32,7 +37,8 @@ local function decided(annotations, labels)
 end
 
 --- @tparam table|nil service  the object
--- @treturn table|nil  `{addresses={...}, interface=|nil, is_local=}`; nil when nothing is to be announced for it
+-- @treturn table|nil  `{addresses={...}, interface=|nil, is_local=, is_dhcp=, wishes=}`; nil when nothing is to be
+--   announced for it. With `is_dhcp` there are no addresses, and `wishes` is all that the client looks at, as text
 function request.of(service)
   local metadata, spec = service and service.metadata, service and service.spec
   if not spec or spec.type ~= "LoadBalancer" or metadata.deletionTimestamp then return nil end
@@ -40,10 +46,10 @@ function request.of(service)
   local labels = type(metadata.labels) == "table" and metadata.labels or {}
   if annotations[IGNORE] == "true" then return nil end
   local list = decided(annotations, labels)
-  local addresses = list and parse(list) or {}
-  if not addresses[1] then return nil end
-  return { addresses = addresses, interface = annotations[INTERFACE],
-    is_local = spec.externalTrafficPolicy == "Local" }
+  local addresses, is_dhcp = parse(list or "")
+  if not addresses[1] and not is_dhcp then return nil end
+  return { addresses = is_dhcp and {} or addresses, interface = annotations[INTERFACE], is_dhcp = is_dhcp,
+    wishes = is_dhcp and wishes.signature(annotations) or nil, is_local = spec.externalTrafficPolicy == "Local" }
 end
 
 return request

@@ -3,14 +3,17 @@
 -- ports before 1.20), so equality is judged on what the server keeps.
 -- @module moonlb.announcer.status
 local conflict = require("moonlb.announcer.conflict")
-local record = require("moonlb.announcer.upnp.record")
+local lease = require("moonlb.announcer.dhcp.record")
 local null = require("cjson").null
+local record = require("moonlb.announcer.upnp.record")
 
 local status = {}
 
 local Status = { __name = "moonlb.announcer.status" }
 Status.__index = Status
 
+--- What status shows of a Service that waits for a lease.
+status.COMING = "0.0.0.0"
 --- Annotation that names the node (kube-vip's), and the claim "term node".
 status.HOST = "kube-vip.io/vipHost"
 status.CLAIM = "moonlb.io/claim"
@@ -56,7 +59,9 @@ local function build_ingress(service, addresses)
   local ingress = {}
   for i, ip in ipairs(addresses) do
     local ports = ports_of(service)
-    ingress[i] = { ip = ip, ipMode = "VIP", ports = ports[1] and ports or nil }
+    -- An address that is yet to come is none that kube-proxy may take for the Service's (core/v1 ipMode).
+    local mode = ip == status.COMING and "Proxy" or "VIP"
+    ingress[i] = { ip = ip, ipMode = mode, ports = ports[1] and ports or nil }
   end
   return ingress
 end
@@ -120,11 +125,13 @@ end
 --   `claim` `{term=, node=}` (nil: leave what the API remembers alone),
 --   `mappings` (text of the annotation about the router, false: none, nil: leave it), `outside` (entries of status for
 --   it, nil: leave them),
+--   `lease` (text for the annotation of the lease; false: none; nil: leave it),
 --   `conflicts` (array for moonlb.announcer.conflict.format), `freed` (set of addresses that this node holds)
 -- @treturn table|nil  merge patch, guarded by resourceVersion
 function Status:patch(service, wanted)
   local annotations = { [conflict.ANNOTATION] = merge_conflicts(self, service, wanted) }
   local ingress
+  if wanted.lease ~= nil then annotations[lease.ANNOTATION] = wanted.lease end
   if wanted.addresses then
     local is_served = wanted.addresses[1] ~= nil
     if wanted.claim or not is_served then

@@ -43,6 +43,14 @@ local PROBE_WAITS = {
 --- The probe modes there are, for the check of settings.
 vip.PROBE_MODES = { fast = true, rfc5227 = true, off = true }
 
+--- The waits before each probe and, last, after the final one, in seconds; empty when there is no probing.
+-- @tparam string mode  one of vip.PROBE_MODES
+-- @tparam number family  4 or 6
+-- @tparam function random  in [0, 1)
+function vip.probe_waits(mode, family, random)
+  return PROBE_WAITS[mode][family](random)
+end
+
 --- A VIP in state `wanted`.
 -- @tparam table io  the wire and the clock (moonlb.announcer.wire):
 --   `now()` seconds; `random()` in [0, 1); `after(seconds, fn)` -> timer with `stop()`;
@@ -144,7 +152,7 @@ end
 
 -- Send probe number `i` when its wait is over; take the address after the last wait.
 function Vip:probe(i, waits)
-  waits = waits or PROBE_WAITS[self.probe_mode][self.family](self.io.random)
+  waits = waits or vip.probe_waits(self.probe_mode, self.family, self.io.random)
   if #waits == 0 then return self:take() end
   if not self.is_watching then
     local ok, message, code = self.io.watch(self.address, self.interface.index, true)

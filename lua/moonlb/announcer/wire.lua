@@ -172,7 +172,7 @@ end
 function Wire:take_one(ip, take)
   local ok, message, code = self:attach(take.index)
   if ok then ok, message, code = self.host:silence_kernel(take.index) end
-  if ok then ok, message, code = self.host:accept(ip) end
+  if ok then ok, message, code = self.host:accept(ip, take.index) end
   if ok then ok, message, code = self.pulse:hold(ip, take.index) end
   if not ok then return { done = take.done, message = message, code = code } end
   self.held[ip], self.is_table_old = take.index, true

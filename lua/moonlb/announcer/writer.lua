@@ -80,8 +80,12 @@ function Writer:wanted(key, service)
   if not request then
     return { conflicts = {}, freed = {}, addresses = is_ours and not service.metadata.deletionTimestamp and {} or nil }
   end
-  local wanted = { addresses = self:served(service, request.addresses), freed = {},
-    conflicts = self:conflicts(request.addresses) }
+  local wanted = { freed = {}, conflicts = self:conflicts(request.addresses) }
+  if request.is_dhcp then
+    wanted.addresses, wanted.lease = self.owner.dhcp:shown(key)
+  else
+    wanted.addresses = self:served(service, request.addresses)
+  end
   for _, ip in ipairs(request.addresses) do
     wanted.freed[ip] = self.owner.vips[ip] ~= nil and self.owner.vips[ip]:is_answering()
   end
@@ -128,13 +132,17 @@ function Writer:write(key)
   end
   local wanted = self:wanted(key, service)
   local patch = self.status:patch(service, wanted)
-  if not patch then return true end
+  if not patch then
+    self.owner.dhcp:written(key, service)
+    return true
+  end
   local response, message, reason = self.owner.client:merge_patch(path_of(service), patch)
   if response then
     self.is_refused = nil
     self.status:learn(patch, response)
     self.owner.services:absorb(response)
     if patch.status then self:announce_event(service, wanted) end
+    self.owner.dhcp:written(key, response)
     return true
   end
   if reason == "NotFound" then return true end

@@ -172,7 +172,7 @@ settings.list = {
 local NOT_IMPLEMENTED = {
   "bgp_", "cp_", "egress_", "lb_enable", "lb_port", "lb_fwdmethod", "vip_packet", "vip_address", "address", "vip_ddns",
   "vip_routingtable", "enable_wireguard", "enable_service_security", "enable_node_labeling", "EnableNodeLabeling",
-  "enable_endpoints", "dhcp_backoff_attempts", "dns_mode", "mirror_dest_interface",
+  "enable_endpoints", "dns_mode", "mirror_dest_interface",
   "svc_leasename", "svc_election", "provider_config", "k8s_config_path",
 }
 
