@@ -116,18 +116,37 @@ Server.__index = Server
 -- @tparam string kind  of `servers.kinds`
 -- @tparam string host  the namespace
 -- @tparam[opt] table options  `lease` (seconds, 600), `t1`, `t2` (Kea), `first`, `last`, `network`, `prefix`, `mask`,
---   `router`, `reserve` (`client_id`, `mac`, `address`), `folder` (of a stopped server, to go on with its leases)
+--   `router`, `reserve` (`client_id`, `mac`, `address`), `folder` (of a stopped server, to go on with its leases),
+--   `lab` (spec.support.lab: `host` is one of its hosts)
 function servers.start(kind, host, options)
   local all = { lease = 600, first = "10.77.0.150", last = "10.77.0.160", network = "10.77.0.0", prefix = 24,
     mask = "255.255.255.0", router = "10.77.0.1", pool6 = "fd77::1000-fd77::1fff" }
   for name, value in pairs(options or {}) do all[name] = value end
   all.t1, all.t2 = all.t1 or all.lease // 3, all.t2 or all.lease * 2 // 3
-  local self = setmetatable({ kind = kind, folder = all.folder or temporary.folder("moonlb-dhcp") }, Server)
-  local argv, ready, env = kinds[kind](all, self.folder)
-  self.process = assert(process.start({ "ip", "netns", "exec", host, table.unpack(argv) }, { env = env }))
-  assert(self.process:wait_for(function() return self.process:output():find(ready, 1, true) end, 20),
-    kind .. " did not start: " .. self.process:output())
+  local self = setmetatable({ kind = kind, host = host, lab = all.lab,
+    folder = all.folder or temporary.folder("moonlb-dhcp") }, Server)
+  self.argv, self.ready, self.env = kinds[kind](all, self.folder)
+  self:start()
   return self
+end
+
+--- Start it again, with the leases that it had.
+function Server:start()
+  if self.lab then
+    self.process = self.lab:start(self.host, "env", table.unpack(table.move(self.argv, 1, #self.argv,
+      #(self.env or {}) + 1, { table.unpack(self.env or {}) })))
+  else
+    self.process = assert(process.start({ "ip", "netns", "exec", self.host, table.unpack(self.argv) },
+      { env = self.env }))
+  end
+  assert(self.process:wait_for(function() return self.process:output():find(self.ready, 1, true) end, 20),
+    self.kind .. " did not start: " .. self.process:output())
+end
+
+-- In a lab the process is the one that waits for the server.
+function Server:kill(signal)
+  if self.lab then return self.process:is_running() and self.lab:signal(self.process, signal) end
+  self.process:kill(signal)
 end
 
 --- Has it logged this?
@@ -145,15 +164,15 @@ function Server:command(name, arguments)
   local result = assert(process.run({ "socat", "-t5", "-", "UNIX-CONNECT:" .. self.folder .. "/control" },
     { input = cjson.encode({ command = name, arguments = arguments }) }))
   local answer = cjson.decode(result.output)
-  assert(answer.result == 0, result.output)
+  assert(answer.result == 0 or answer.result == 3, result.output)	-- 3: nothing found
   return answer
 end
 
 --- End it; `is_kept`: its leases stay in `folder`.
 function Server:stop(is_kept)
-  self.process:kill("sigterm")
+  self:kill("sigterm")
   if not self.process:wait(5) then
-    self.process:kill("sigkill")
+    self:kill("sigkill")
     self.process:wait(5)
   end
   if not is_kept then temporary.remove(self.folder) end

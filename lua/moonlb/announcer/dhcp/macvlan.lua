@@ -1,5 +1,5 @@
---- The interface of a leased address: a macvlan in bridge mode with a MAC of its own. The address is on it, /32, and the
--- pulse alone answers for it. It is known as ours by its alias.
+--- The interface of a leased address: a macvlan in bridge mode with a MAC of its own. The address is on it, /32, and
+-- the pulse alone answers for it. It is known as ours by its alias.
 -- @module moonlb.announcer.dhcp.macvlan
 local log = require("moonlb.core.log")
 
@@ -32,8 +32,8 @@ local function refuse_advertisements(name)
   end
 end
 
--- The kernel answers no ARP there (arp_ignore 8), and what it sends of its own names an address of the interface that it
--- leaves by.
+-- The kernel answers no ARP there (arp_ignore 8), and what it sends of its own names an address of the interface that
+-- it leaves by.
 local function configure(netlink, index, options)
   refuse_advertisements(options.name)
   local ok, message, code = netlink:set_ipv4_conf(index, { arp_ignore = 8, arp_announce = 2, arp_notify = 0,
