@@ -48,7 +48,7 @@ LIBRARY_FILES = $(LUA_SHARE)/argparse.lua $(wildcard $(LUA_SHARE)/lyaml/*.lua)
 EMBEDDED = $(foreach f,$(LUA_FILES),$(f:lua/%=%)=$(f)) $(foreach f,$(POLICY_FILES),$(f)=$(f)) \
 	$(foreach f,$(LIBRARY_FILES),$(f:$(LUA_SHARE)/%=%)=$(f))
 
-.PHONY: all deps demo test check conformance fuzz bench image install clean help
+.PHONY: all deps demo test check conformance fuzz bench image man install clean help
 .DEFAULT_GOAL := all
 
 all: $(BUILD)/moonlb ## build build/moonlb
@@ -135,9 +135,17 @@ image: ## the OCI image as build/moonlb-VERSION.tar: no shell, reproducible (ARC
 # DESTDIR goes before every path, for packages.
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
-install: $(BUILD)/moonlb ## the program and its shell completion below PREFIX (/usr/local); DESTDIR for packages
+man: $(BUILD)/moonlb.1 ## the manual page as build/moonlb.1: man -l build/moonlb.1
+	@echo "$<"
+
+$(BUILD)/moonlb.1: $(BUILD)/moonlb
+	$(Q)$(BUILD)/moonlb manual >$@
+
+install: $(BUILD)/moonlb ## the program, its manual and its shell completion below PREFIX (/usr/local); DESTDIR for packages
 	$(Q)install -D -m 755 -s $(BUILD)/moonlb $(DESTDIR)$(PREFIX)/bin/moonlb
-	$(Q)install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(Q)install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d \
+		$(SHARE)/man/man1
+	$(Q)$(BUILD)/moonlb manual >$(SHARE)/man/man1/moonlb.1
 	$(Q)$(BUILD)/moonlb completion bash >$(SHARE)/bash-completion/completions/moonlb
 	$(Q)$(BUILD)/moonlb completion zsh >$(SHARE)/zsh/site-functions/_moonlb
 	$(Q)$(BUILD)/moonlb completion fish >$(SHARE)/fish/vendor_completions.d/moonlb.fish

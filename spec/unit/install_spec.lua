@@ -37,8 +37,49 @@ describe("moonlb completion", function()
   end))
 end)
 
+local function on_path(name)
+  return os.execute("command -v " .. name .. " >/dev/null 2>&1")
+end
+
+describe("moonlb manual", function()
+  local text
+
+  local function read()
+    text = text or program.run(program.moonlb(), { "manual" }).stdout
+    return (text:gsub("\\%-", "-"):gsub("\\&", ""):gsub("\\e", "\\"))
+  end
+
+  it("names every option of the daemon with its variables, and every command", loop.test(function()
+    local page = read()
+    for _, it_is in ipairs(require("moonlb.cli.settings").list) do
+      assert.truthy(page:find("\n.B " .. it_is.flag .. " ", 1, true), it_is.flag)
+      assert.truthy(page:find("[" .. table.concat(it_is.environment, ", ") .. "]\n", 1, true), it_is.flag)
+    end
+    local help = program.run(program.moonlb(), { "--help" }).stdout
+    for command in help:match("Commands:(\n.*)$"):gmatch("\n   (%l+)") do
+      assert.truthy(page:find("\n.SS moonlb " .. command, 1, true), command)
+    end
+  end))
+
+  it("has nothing that mandoc would say of it", loop.test(function()
+    if not on_path("mandoc") then return pending("mandoc is not installed") end
+    read()
+    local judged = program.run("mandoc", { "-T", "lint", "-W", "warning" }, { input = text })
+    assert.same({ 0, "", "" }, { judged.code, judged.stdout, judged.stderr })
+  end))
+
+  it("has nothing that man would say of it", loop.test(function()
+    if not on_path("man") then return pending("man is not installed") end
+    read()
+    local judged = program.run("bash", { "-c", [[file=$(mktemp); cat >"$file"; man -E ascii --warnings -P cat -l "$file" 2>&1
+      rm "$file"]] }, { input = text })
+    assert.matches("MOONLB%(1%).*NAME.*SYNOPSIS.*OPTIONS OF moonlb run.*%-%-interface.*EXIT STATUS", judged.stdout)
+    assert.is_nil(judged.stdout:find("warning", 1, true))
+  end))
+end)
+
 describe("make install", function()
-  it("puts program and completion below DESTDIR and PREFIX, and nothing elsewhere", loop.test(function()
+  it("puts program, manual and completion below DESTDIR and PREFIX, and nothing elsewhere", loop.test(function()
     local folder = assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/moonlb-install-XXXXXX"))
     local build = program.moonlb():match("^(.*)/moonlb$")
     -- The program is built: `-o` has make take it as it is.
@@ -51,6 +92,7 @@ describe("make install", function()
 usr/bin/moonlb 755
 usr/share/bash-completion/completions/moonlb 644
 usr/share/fish/vendor_completions.d/moonlb.fish 644
+usr/share/man/man1/moonlb.1 644
 usr/share/zsh/site-functions/_moonlb 644
 ]], made.stdout)
     assert.equal(0, is_run)
