@@ -18,7 +18,6 @@ struct world {
 	int64_t now;
 	uint32_t xid;			/* of what it sent last */
 	uint32_t asked;			/* the address it asked for last */
-	bool is_checking;
 	size_t sent;
 	struct mlb_dhcp_actions actions;
 };
