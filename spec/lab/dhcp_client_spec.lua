@@ -216,6 +216,50 @@ describe("a server", function()
   end))
 end)
 
+describe("a relay (dnsmasq), the server (Kea) beyond it", function()
+  local RELAY = [[
+set -e
+for name in relay far; do ip netns add $name; ip -n $name link set lo up; done
+ip -n relay link add eth0 type veth peer name p-relay netns switch
+ip -n switch link set p-relay addrgenmode none master br0 up
+ip -n relay link add eth1 type veth peer name eth0 netns far
+ip -n relay link set eth0 up
+ip -n relay link set eth1 up
+ip -n far link set eth0 up
+ip -n relay address add 10.77.0.4/24 dev eth0
+ip -n relay address add 10.78.0.1/24 dev eth1
+ip -n far address add 10.78.0.2/24 dev eth0
+ip -n far route add 10.77.0.0/24 via 10.78.0.1
+ip netns exec relay sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+]]
+
+  it("binds through it, renews by unicast by way of the relay's station, rebinds, releases",
+    test("dnsmasq", { first = "10.77.0.250", last = "10.77.0.250" }, function(near)
+      near:stop(true)	-- only the far one answers
+      netns.run("sh", "-c", RELAY)
+      local far = also("kea", "far", { socket_type = "udp", router = "10.77.0.4" })
+      local relay = assert(process.start({ "ip", "netns", "exec", "relay", "dnsmasq", "--keep-in-foreground",
+        "--log-facility=-", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=" .. far.folder .. "/relay",
+        "--dhcp-relay=10.77.0.4,10.78.0.2" }))
+      assert(relay:wait_for(function() return relay:output():find("DHCP relay", 1, true) end, 10), relay:output())
+      local it = client("web")
+      local lease = it:bind()
+      assert.is_true(is_in_pool(lease.address))
+      assert.equal("10.78.0.2", lease.server)
+      assert.equal(netns.json("-n", "relay", "link", "show", "dev", "eth0")[1].address, lease.server_mac)
+      it:skip_to("t1")
+      assert.equal("renewing", it.client:state())
+      assert.equal(lease.address, it:until_event("bound").lease.address)
+      it:skip_to("t2")
+      assert.equal("rebinding", it.client:state())
+      assert.equal(lease.address, it:until_event("bound").lease.address)
+      it:call("release")
+      far:until_said("DHCP4_RELEASE")
+      relay:kill("sigterm")
+      relay:wait(5)
+    end))
+end)
+
 describe("tshark", function()
   local FIELDS = { "dhcp.option.dhcp", "eth.dst", "ip.src", "ip.dst", "udp.srcport", "udp.dstport",
     "ip.checksum.status",

@@ -26,7 +26,7 @@ local kinds = {}
 function kinds.kea(options, folder)
   local reservation = options.reserve
   write(folder .. "/conf", cjson.encode({ Dhcp4 = {
-    ["interfaces-config"] = { interfaces = { "eth0" }, ["dhcp-socket-type"] = "raw" },
+    ["interfaces-config"] = { interfaces = { "eth0" }, ["dhcp-socket-type"] = options.socket_type },
     ["lease-database"] = { type = "memfile", persist = true, name = folder .. "/leases", ["lfc-interval"] = 0 },
     ["valid-lifetime"] = options.lease, ["min-valid-lifetime"] = 2, ["renew-timer"] = options.t1,
     ["rebind-timer"] = options.t2, authoritative = true, ["decline-probation-period"] = 60,
@@ -115,12 +115,13 @@ Server.__index = Server
 --- Start a server on eth0 of a namespace whose address there is set. Inside a task.
 -- @tparam string kind  of `servers.kinds`
 -- @tparam string host  the namespace
--- @tparam[opt] table options  `lease` (seconds, 600), `t1`, `t2` (Kea), `first`, `last`, `network`, `prefix`, `mask`,
+-- @tparam[opt] table options  `lease` (seconds, 600), `t1`, `t2`, `socket_type` (Kea), `first`, `last`, `network`, `prefix`, `mask`,
 --   `router`, `reserve` (`client_id`, `mac`, `address`), `folder` (of a stopped server, to go on with its leases),
 --   `lab` (spec.support.lab: `host` is one of its hosts)
 function servers.start(kind, host, options)
   local all = { lease = 600, first = "10.77.0.150", last = "10.77.0.160", network = "10.77.0.0", prefix = 24,
-    mask = "255.255.255.0", router = "10.77.0.1", pool6 = "fd77::1000-fd77::1fff" }
+    mask = "255.255.255.0", router = "10.77.0.1", pool6 = "fd77::1000-fd77::1fff",
+    socket_type = "raw" }
   for name, value in pairs(options or {}) do all[name] = value end
   all.t1, all.t2 = all.t1 or all.lease // 3, all.t2 or all.lease * 2 // 3
   local self = setmetatable({ kind = kind, host = host, lab = all.lab,
