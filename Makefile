@@ -120,10 +120,13 @@ fuzz: deps ## libFuzzer on every parser, FUZZ_SECONDS each (default 10)
 	$(Q)$(MAKE) --no-print-directory $(FUZZ_TARGETS)
 	$(Q)spec/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
+LAB_BENCHES := spec/bench/takeover.lua
 BENCHES ?= $(filter-out spec/bench/pulse.lua,$(sort $(wildcard spec/bench/*.lua)))
 bench: deps ## measure what section 8 of the design promises (BENCHES=spec/bench/x.lua: some of it)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb-spec
-	$(Q)for bench in $(BENCHES); do echo "== $$bench"; $(BUILD)/moonlb-spec --script $$bench || exit 1; done
+	$(Q)for bench in $(BENCHES); do echo "== $$bench"; \
+		enter=; case $$bench in $(LAB_BENCHES)) enter=spec/lab/enter;; esac; \
+		MOONLB_ROOT=$$PWD $$enter $(BUILD)/moonlb-spec --script $$bench || exit 1; done
 
 image: ## the OCI image as build/moonlb-VERSION.tar: no shell, reproducible (ARCH=arm64: for that, tried under qemu)
 	$(Q)vendor/install build run image $(if $(ARCH),cross)

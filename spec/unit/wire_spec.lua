@@ -4,7 +4,12 @@ local wire = require("moonlb.announcer.wire")
 -- A pulse, a host and senders that write down what they are told.
 local function parts(log, refused)
   local function note(...) log[#log + 1] = table.concat({ ... }, " ") end
-  local pulse = { publish = function() note("publish") end }
+  local pulse = {}
+  function pulse.publish()
+    note("publish")
+    if refused.publish then return nil, "table: Cannot allocate memory", "ENOMEM" end
+    return true
+  end
   for _, name in ipairs({ "detach", "set_mac", "hold", "drop", "probe_for", "probe_done" }) do
     pulse[name] = function(_, ...) note(name, ...) return true end
   end
@@ -49,6 +54,20 @@ describe("announcer.wire", function()
     assert.equal("", said())
     clock:advance(0)
     assert.equal("attach 2 m2, accept 10.0.0.9, hold 10.0.0.9 2, publish, done true", said())
+  end)
+
+  it("tries a table again that the pulse could not take", function()
+    refused.publish = true
+    io.take("10.0.0.9", 2, function() end)
+    clock:advance(0)
+    said()
+    refused.publish = nil
+    clock:advance(0.9)
+    assert.equal("", said())
+    clock:advance(0.2)
+    assert.equal("publish", said())
+    clock:advance(5)
+    assert.equal("", said())
   end)
 
   it("is silent before it stops accepting", function()

@@ -3,6 +3,7 @@
 -- turn of the loop. Writing (status, annotations) is a queue of its own that may be as slow as the API server is.
 -- @module moonlb.announcer
 local async = require("moonlb.async")
+local collector = require("moonlb.announcer.collector")
 local dhcp = require("moonlb.announcer.dhcp")
 local endpoints = require("moonlb.announcer.endpoints")
 local groups = require("moonlb.announcer.groups")
@@ -29,6 +30,10 @@ Announcer.__index = Announcer
 
 -- The pulse thread goes mute when the loop was silent for 2 s.
 local HEARTBEAT = 0.5
+-- Seconds between two looks whether the neighbours have been told, and for which the API waits at most.
+local WRITE_LOOK, WRITE_WAIT = 0.02, 1
+-- So many groups that change hands at once are a takeover worth hurrying for.
+local MANY = 100
 
 local function claim_of(service)
   local text = type(service.metadata.annotations) == "table" and service.metadata.annotations["moonlb.io/claim"]
@@ -77,12 +82,14 @@ function announcer.new(options)
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
     changes = {}, failovers = 0, probes = { free = 0, taken = 0, given_up = 0 },
-    excluded_listeners = {}, interface_names = {}, unplaced = {}, signatures = {},
+    excluded_listeners = {}, interface_names = {}, unplaced = {}, unwritten = {}, signatures = {},
     pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
   for _, name in ipairs({ "interface", "services_interface" }) do
     if self.settings[name] then self.interface_names[self.settings[name]] = true end
   end
+  self.collector = collector.new({ timer = async.timer, now = runtime.boottime,
+    is_busy = function() return self.pace:backlog() > 0 or self.wire:is_behind() end })
   self.placement = placement.new({ node = self.node, now = runtime.boottime, after = async.timer,
     is_alone = not self.settings.heartbeat, on_change = function(key) self:on_ownership(key) end,
     on_rival = function(key) self:insist(key) end })
@@ -306,6 +313,26 @@ function Announcer:record(group)
   return highest
 end
 
+-- What is announced goes into the Service. While neighbours have not heard of addresses that this node takes over, the
+-- API waits: they are cut off, its readers are not.
+function Announcer:write_soon(key)
+  if not next(self.unwritten) then
+    if not self.wire:is_behind() then return self.queue:add(key) end
+    self.unwritten_since = runtime.boottime()
+    local function look()
+      if self.is_stopping then return end
+      if self.wire:is_behind() and runtime.boottime() - self.unwritten_since < WRITE_WAIT then
+        return async.timer(WRITE_LOOK, look)
+      end
+      local keys = self.unwritten
+      self.unwritten = {}
+      for waiting in pairs(keys) do self.queue:add(waiting) end
+    end
+    async.timer(WRITE_LOOK, look)
+  end
+  self.unwritten[key] = true
+end
+
 -- place() in this turn of the loop if there is time, once for many reasons.
 function Announcer:place_soon(key)
   if self.unplaced[key] then return end
@@ -318,6 +345,7 @@ end
 
 -- Placement decided about the group. While the pulse waits for what is no longer ours, nothing is put off.
 function Announcer:on_ownership(key)
+  if self.pace:backlog() > MANY then self.collector:postpone() end
   if self.is_hurried then self:place(key) else self:place_soon(key) end
 end
 
@@ -459,7 +487,7 @@ function Announcer:on_vip(it, old)
   self.dhcp:on_vip(it)
   if it.state == "gone" and self.vips[it.address] == it then self.vips[it.address] = nil end
   if self.is_stopping then return end
-  for _, key in ipairs(it.keys or {}) do self.queue:add(key) end
+  for _, key in ipairs(it.keys or {}) do self:write_soon(key) end
 end
 
 function Announcer:on_pulse(event)

@@ -34,6 +34,11 @@ function Pace:push(item)
   if not self.is_armed then self:arm(0) end
 end
 
+--- How many wait for their turn.
+function Pace:backlog()
+  return self.last - self.first + 1
+end
+
 -- Until nothing is left or the turn is over. An error ends its own item alone.
 function Pace:run()
   local till = self.now() + BUDGET

@@ -2,6 +2,7 @@
 -- always encloses answering: addresses onto lo, the pulse's new table, addresses off lo, announcements.
 -- @module moonlb.announcer.wire
 local address = require("moonlb.core.address")
+local log = require("moonlb.core.log")
 
 local wire = {}
 
@@ -16,6 +17,8 @@ Wire.__index = Wire
 local CHANGES_PER_TURN, BUDGET = 500, 0.005
 -- A timer of 0 s started by a timer would run before the loop looks at its sockets (libuv 1.44, uv__run_timers).
 local NEXT_TURN = 0.001
+-- Seconds until a table that could not be published is tried again.
+local RETRY = 1
 -- Announcements per interface and PACE seconds: 1,000 VIPs in 100 ms, and no switch takes it for a flood.
 local ANNOUNCE_BATCH, PACE = 100, 0.01
 
@@ -92,9 +95,16 @@ function Wire:table_changed()
   self:schedule()
 end
 
+-- Without memory for the new table the thread goes on with the old one: tried again until it has it.
 function Wire:publish()
-  if self.is_table_old then self.pulse:publish() end
-  self.is_table_old = false
+  if not self.is_table_old then return end
+  local ok, message, code = self.pulse:publish()
+  self.is_table_old = not ok
+  if ok then return end
+  log.error("the thread that answers did not get its new table", { error = message, code = code, retry = RETRY })
+  self.timer(RETRY, function()
+    if not self.is_closed then self:flush() end
+  end)
 end
 
 function Wire:watch(ip, index, is_on)
@@ -162,6 +172,15 @@ function Wire:announce(ip, index, is_first)
     list[#list + 1] = ip
   end
   self:schedule()
+end
+
+--- Are there addresses to take, or neighbours to be told of an address for the first time?
+function Wire:is_behind()
+  if self.take_order[1] then return true end
+  for _, batch in pairs(self.announcements) do
+    if batch.urgent[1] then return true end
+  end
+  return false
 end
 
 --- The MAC is a node's of ours: no stranger's.
