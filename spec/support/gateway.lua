@@ -89,8 +89,9 @@ function Gateway:start(changes)
   self.daemon = self.lab:start("router", "miniupnpd", "-d", "-f", self.folder .. "/miniupnpd.conf",
     "-P", self.folder .. "/pid")
   loop.until_true(function()
-    local port = (":%s "):format(changes and changes.http_port or CONFIG.http_port)
-    return self.lab:on("router", "ss", "-ltn").output:find(port, 1, true)
+    local is_mute = changes and changes.enable_upnp == "no"
+    local port = is_mute and ":5351 " or (":%s "):format(changes and changes.http_port or CONFIG.http_port)
+    return self.lab:on("router", "ss", is_mute and "-lun" or "-ltn").output:find(port, 1, true)
   end, 10, "miniupnpd")
 end
 

@@ -30,12 +30,13 @@ end
 
 --- A session that has asked nothing yet.
 -- @tparam table options  `client`: the address that requests leave from; `send(bytes)`; `after(seconds, fn)` -> timer
---   with `stop()`; `now()` seconds; `random()` in [0, 1); `on_restart()`: every mapping is to be made anew
+--   with `stop()`; `now()` seconds; `random()` in [0, 1); `on_restart()`: every mapping is to be made anew;
+--   `version`: 0 for NAT-PMP alone
 -- @treturn Session
 function port_control.new(options)
   return setmetatable({ client = assert(options.client), send = options.send, after = options.after,
     now = options.now, random = options.random, on_restart = options.on_restart or function() end,
-    version = PCP, pending = {} }, Session)
+    version = options.version or PCP, pending = {} }, Session)
 end
 
 local function bytes_of(self, request)
@@ -181,7 +182,7 @@ function port_control.open(options)
     return ok, message, code
   end
   local self = port_control.new({ client = options.client, now = options.now, after = options.after,
-    random = options.random, on_restart = options.on_restart,
+    random = options.random, on_restart = options.on_restart, version = options.version,
     send = function(bytes) return socket:try_send(bytes, nil, nil) end })
   local ok, message, code = try(socket:bind(options.client, 0))
   if ok then ok, message, code = try(socket:connect(options.router, options.port or pcp.PORT)) end

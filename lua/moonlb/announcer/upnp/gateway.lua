@@ -4,6 +4,7 @@
 local async = require("moonlb.async")
 local igd = require("moonlb.announcer.upnp.igd")
 local log = require("moonlb.core.log")
+local pcp = require("moonlb.announcer.upnp.pcp")
 local runtime = require("moonlb.core.runtime")
 local soap = require("moonlb.announcer.upnp.soap")
 local ssdp = require("moonlb.announcer.upnp.ssdp")
@@ -132,8 +133,22 @@ function Gateway:find_igd()
   return driver
 end
 
+-- Where no UPnP gateway answers, the router may speak PCP or NAT-PMP.
+function Gateway:find_pcp()
+  local driver = pcp.find({ router = self.router, own = self.own })
+  local status = driver and driver:status()
+  if status then
+    self.boot_id = nil
+    take_status(self, status)
+    return driver
+  end
+  if driver then driver:close() end
+  return nil
+end
+
 function Gateway:discover()
   local driver, message = self:find_igd()
+  if not driver and not self.is_closed then driver = self:find_pcp() end
   if self.is_closed then
     if driver then driver:close() end
     return false
@@ -177,7 +192,7 @@ function Gateway:check()
     if code == "ECANCELED" then return end
     return self:lose("the gateway does not answer: " .. tostring(message))
   end
-  local is_anew = is_restarted(self, status)
+  local is_anew = is_restarted(self, status) or driver:was_restarted()
   local is_changed = take_status(self, status)
   is_anew = is_forgetful(self, driver) or is_anew
   if self.driver ~= driver then return end

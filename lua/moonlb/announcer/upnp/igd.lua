@@ -171,6 +171,9 @@ function Igd:list()
   return entries
 end
 
+--- A gateway of UPnP tells that by its uptime and boot id: see `gateway`.
+function Igd.was_restarted() return false end
+
 --- The address leaves this node: nothing is asked from it any more.
 function Igd:forget(source)
   self.soap:forget(source)
