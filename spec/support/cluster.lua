@@ -20,7 +20,8 @@ function cluster.new()
   self.client = { merge_patch = function(_, path, patch) return self:merge(path, patch) end,
     get = function(_, path) return self:discover(path) end,
     list = function(_, path, _, on_page)
-      on_page(path:find(self.slice_version .. "/endpointslices", 1, true) and self.slices or {})
+      local is_slices = path:find("/" .. self.slice_version .. "/", 1, true) and path:find("/endpointslices$")
+      on_page(is_slices and self.slices or {})
       return tostring(self.version)
     end,
     watch = function(_, _, _, on_event)

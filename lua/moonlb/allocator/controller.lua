@@ -10,6 +10,7 @@ local lease = require("moonlb.kube.lease")
 local log = require("moonlb.core.log")
 local memory = require("moonlb.memory")
 local overwrites = require("moonlb.allocator.overwrites")
+local recorder = require("moonlb.recorder")
 local runtime = require("moonlb.core.runtime")
 local workqueue = require("moonlb.kube.workqueue")
 local writer = require("moonlb.allocator.writer")
@@ -75,7 +76,7 @@ function controller.new(options)
     client = options.client, services = options.services, events = options.events,
     engine = new_engine(options, configmap_key), configmap_key = configmap_key,
     overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, refusals = {},
-    held_events = {}, excluded = {}, leaving = {},
+    held_events = {}, failures = {}, noted = {}, excluded = {}, leaving = {},
     policies = options.policies, is_active = false, term = 0, written = 0,
   }, Controller)
   if self.policies then self.policies:attach(self.engine) end
@@ -207,6 +208,7 @@ function Controller:on_service(key, object)
     self.writer:drop(key)
     self.queue:forget(key)
     self.held_events[key], self.leaving[key] = nil, nil
+    self.failures[key], self.noted[key] = nil, nil
   end
   if not self.is_active then return end
   if object then
@@ -376,6 +378,27 @@ end
 -- @treturn boolean  true; or nil, message, reason: the queue comes again
 function Controller:reconcile(key)
   if not self.is_active then return true end
+  local ok, message, reason = self:carry_out(key)
+  local is_failure = not ok and reason ~= "Conflict"
+  self.failures[key] = is_failure and { message = message, reason = reason } or nil
+  if is_failure then recorder.note("error", key, { message = message, reason = reason }) end
+  return ok, message, reason
+end
+
+-- What was decided, once until it is something else: a Service is looked at again with each of its events.
+function Controller:note_decision(key, result)
+  local decision = result.decision
+  if not decision or (decision.action == "keep" and not decision.refused) or decision.action == "ignore" then return end
+  local text = decision.action .. table.concat(decision.addresses, ",") .. (decision.message or "")
+  if self.noted[key] == text then return end
+  self.noted[key] = text
+  recorder.note("decision", key, { action = decision.action, addresses = table.concat(decision.addresses, ","),
+    rule = decision.rule, policy = decision.policy, pool = decision.pool, message = decision.message,
+    trace = decision.trace })
+end
+
+-- The steps of reconcile().
+function Controller:carry_out(key)
   local ok, message, reason = self.writer:settle(key)
   if not ok then return nil, message, reason end
   local pause = self.overwrites:pause(key)
@@ -384,6 +407,7 @@ function Controller:reconcile(key)
     return true
   end
   local result = self.engine:reconcile(key)
+  self:note_decision(key, result)
   self:tell(key, result)
   plan_another_try(self, key, result.decision)
   if result.finalizer_removal then return release_finalizer(self, key, result.finalizer_removal) end

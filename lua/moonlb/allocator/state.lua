@@ -184,6 +184,15 @@ local function readmit(self, node, name)
   for _, item in ipairs(node and node.excluded or {}) do self.ownership:unexclude(item, "address of node " .. name) end
 end
 
+-- Whether a Service has the address, and does not only ask for it.
+local function is_given(self, item)
+  if not self.ownership:is_held(item) then return false end
+  for _, record in ipairs(self.ownership:holders(item)) do
+    if record.holds[item] > service.ASKED then return true end
+  end
+  return false
+end
+
 --- Take a Node as the API has it now: its addresses are given to nobody, but one that a Service held first is the
 -- Service's.
 function State:set_node(object)
@@ -194,7 +203,7 @@ function State:set_node(object)
   readmit(self, old, name)
   local excluded = {}
   for _, item in ipairs(list) do
-    if not self.ownership:is_held(item) then
+    if not is_given(self, item) then
       self.ownership:exclude(item, "address of node " .. name)
       excluded[#excluded + 1] = item
     end

@@ -13,6 +13,7 @@ local log = require("moonlb.core.log")
 local pace = require("moonlb.announcer.pace")
 local peers = require("moonlb.announcer.peers")
 local placement = require("moonlb.announcer.placement")
+local recorder = require("moonlb.recorder")
 local request = require("moonlb.announcer.request")
 local runtime = require("moonlb.core.runtime")
 local slices = require("moonlb.announcer.slices")
@@ -82,7 +83,7 @@ function announcer.new(options)
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
     changes = {}, failovers = 0, probes = { free = 0, taken = 0, given_up = 0 },
-    excluded_listeners = {}, interface_names = {}, unplaced = {}, unwritten = {}, signatures = {},
+    excluded_listeners = {}, noted_owners = {}, interface_names = {}, unplaced = {}, unwritten = {}, signatures = {},
     pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
   for _, name in ipairs({ "interface", "services_interface" }) do
@@ -237,7 +238,10 @@ function Announcer:leave_group(key, before)
     if other ~= key then self:place_soon(other) end
   end
   local now = self.groups:of(key) or self.groups:of(before.services[1] ~= key and before.services[1] or "")
-  if not now or now.id ~= before.id then self.placement:remove(before.id) end
+  if not now or now.id ~= before.id then
+    self.placement:remove(before.id)
+    self.noted_owners[before.id] = nil
+  end
 end
 
 --- Nobody wants the address any more, unless somebody does again: off the node with it.
@@ -375,6 +379,16 @@ local function first_link(group, choices)
   return nil
 end
 
+-- Another claim on the group than the one that was recorded last.
+function Announcer:note_owner(group, is_mine, claim)
+  local text = claim and ("%d %s %s"):format(claim.term, claim.node, is_mine) or nil
+  if self.noted_owners[group.id] == text then return end
+  self.noted_owners[group.id] = text
+  for _, key in ipairs(text and group.services or {}) do
+    recorder.note("owner", key, { node = claim.node, term = claim.term, is_here = is_mine })
+  end
+end
+
 --- Decide anew for the group that `key` is in, and let its VIPs act. Never waits.
 function Announcer:place(key)
   local group = self.groups:of(key)
@@ -400,6 +414,7 @@ function Announcer:decide(key, group, link, trouble)
     interface = link, place = self:ranking(group) })
   local is_mine, claim, why, is_failure = self.placement:owner(group.id)
   self:complain(group.services, "segment", "AnnounceFailed", is_failure and why or nil)
+  self:note_owner(group, is_mine, claim)
   if is_mine then return true, claim end
   return false, claim, trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
 end
@@ -449,8 +464,9 @@ function Announcer:complain(keys, about, reason, message)
   for _, key in ipairs(keys) do
     local complaints = self.complaints[key] or {}
     self.complaints[key] = complaints
-    if complaints[about] ~= message then
-      complaints[about] = message
+    local said = complaints[about]
+    if (said and said.message) ~= message then
+      complaints[about] = message and { reason = reason, message = message }
       if message then self:tell({ key }, "Warning", reason, message) end
     end
   end
@@ -482,6 +498,8 @@ function Announcer:on_vip(it, old)
   if was_answering and (it.state == "wanted" or it.state == "releasing") then
     self:tell(it.keys, "Warning", "Withdrawn", ("%s: %s"):format(it.address, it.reason or "withdrawn"))
   end
+  recorder.note("vip", it.address, { from = old, to = it.state, reason = it.reason,
+    interface = it.interface and it.interface.name })
   self.writer:on_vip(it)
   self.upnp:on_vip(it, old)
   self.dhcp:on_vip(it)
@@ -493,6 +511,7 @@ end
 function Announcer:on_pulse(event)
   if self.is_stopping or self.peers:on_pulse(event) then return end
   if event.type == "conflict" then
+    recorder.note("conflict", event.address, { mac = event.mac, operation = event.operation })
     local it = self.vips[event.address]
     if it then it:heard(event) end
     self.dhcp:heard(event)
@@ -500,6 +519,7 @@ function Announcer:on_pulse(event)
     if event.code == "ENODEV" then self.wire:interface_gone(event.index) end
   elseif event.type == "mute" then
     log.warn("the pulse thread went mute: nothing is answered", { reason = event.reason })
+    recorder.note("pulse", self.node, { is_mute = true, reason = event.reason })
     self.is_hurried = true
     self.placement:slept()	-- others may have taken over: what this node held is dropped
     self.is_hurried = false
@@ -508,6 +528,7 @@ function Announcer:on_pulse(event)
     self.pulse:acknowledge()
   elseif event.type == "unmute" then
     log.info("the pulse thread answers again")
+    recorder.note("pulse", self.node, { is_mute = false })
   end
 end
 

@@ -213,6 +213,20 @@ function Placement:owner(id)
   return state.segment.claims.announcing[state.binary_id] or false, state.segment.claims.claim[state.binary_id]
 end
 
+--- All that is known of who could own the group, for people.
+-- @treturn table|nil  `{is_mine=, claim=|nil, why=|nil, trouble=|nil, candidates=}`: the last see
+--   moonlb.announcer.claims; empty while its segment is not known
+function Placement:describe(id)
+  local state = self.groups[id]
+  if not state then return nil end
+  local is_mine, claim, why = self:owner(id)
+  local candidates = state.segment and state.segment:candidates(state.binary_id) or {}
+  for _, it in ipairs(candidates) do
+    if it.name == self.node and state.trouble then it.why = state.trouble end
+  end
+  return { is_mine = is_mine, claim = claim, why = why, trouble = state.trouble, candidates = candidates }
+end
+
 --- May this node write its claim over what the API remembers? Only a higher one, or the same.
 function Placement:outranks(id, record)
   local state = self.groups[id]

@@ -91,6 +91,12 @@ function Segment:has_peers()
   return self.claims:has_peers(self.now())
 end
 
+--- The nodes that could own a group, for people; see moonlb.announcer.claims.
+function Segment:candidates(group)
+  refresh(self)
+  return self.claims:candidates(group, self.now())
+end
+
 --- The peers, for people: `{name=, mac=, heard_at= seconds, is_alive=, gives_all=}`, by name.
 function Segment:peers()
   refresh(self)

@@ -20,7 +20,7 @@ writer.in_status = status.addresses
 --- @tparam Announcer owner  moonlb.announcer: its Services, VIPs, groups and placement are read, never changed
 function writer.new(owner)
   return setmetatable({ owner = owner, status = status.new(owner.node, runtime.walltime),
-    quarantine = {}, unserved = {} }, Writer)
+    quarantine = {}, unserved = {}, failures = {} }, Writer)
 end
 
 --- A VIP changed: a stranger's claim begins, goes on, or is over.
@@ -126,6 +126,7 @@ end
 -- @treturn boolean  true; or nil, message, code
 function Writer:write(key)
   local service = self.owner.services:get(key)
+  self.failures[key] = nil
   if not service then
     self.unserved[key] = nil
     return true
@@ -150,6 +151,7 @@ function Writer:write(key)
   log[reason == "Forbidden" and not self.is_refused and "warn" or "debug"]("status not written", { service = key,
     error = message, reason = reason })
   self.is_refused = reason == "Forbidden"
+  if reason ~= "Conflict" then self.failures[key] = { message = message, reason = reason } end
   return nil, message, reason
 end
 

@@ -37,24 +37,34 @@ local function read(client, values)
   return objects
 end
 
---- @tparam table values  settings: `kubeconfig`, `context`, `configmap`, `configmap_namespace`
+--- Talk to the API server for a moment, from a program that has no loop of its own.
+-- @tparam table values  settings: `kubeconfig`, `context`
 -- @tparam table environment  name -> text
--- @treturn table|nil  array of objects; or nil, message, code
-function source.live(values, environment)
+-- @tparam function fn  `fn(client)`, in a task; what it returns is returned
+-- @treturn any  or nil, message, code
+function source.ask(values, environment, fn)
   local link, message, code = connection.new(values, environment)
-  if not link then return nil, message .. "; or give manifests with -f FILE", code end
-  local objects
-  message, code = ("%s: no answer within %d s"):format(link.server, TIMEOUT), "ETIMEDOUT"
+  if not link then return nil, message, code end
+  local result = table.pack(nil, ("%s: no answer within %d s"):format(link.server, TIMEOUT), "ETIMEDOUT")
   local task = async.run(function()
-    local ok
-    ok, message, code = link:open()
-    if ok then objects, message, code = read(link.client, values) end
+    result = table.pack(link:open())
+    if result[1] then result = table.pack(fn(link.client)) end
   end)
   local timer = async.timer(TIMEOUT, function() task:cancel() end)
   while not task.is_done do uv.run("once") end
   timer:stop()
   link:close()
-  return objects, message, code
+  return table.unpack(result, 1, result.n)
+end
+
+--- @tparam table values  settings: `kubeconfig`, `context`, `configmap`, `configmap_namespace`
+-- @tparam table environment  name -> text
+-- @treturn table|nil  array of objects; or nil, message, code
+function source.live(values, environment)
+  local objects, message, code = source.ask(values, environment, function(client) return read(client, values) end)
+  if objects then return objects end
+  if not connection.new(values, environment) then message = message .. "; or give manifests with -f FILE" end
+  return nil, message, code
 end
 
 return source

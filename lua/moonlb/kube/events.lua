@@ -5,6 +5,7 @@
 -- @module moonlb.kube.events
 local async = require("moonlb.async")
 local log = require("moonlb.core.log")
+local recorder = require("moonlb.recorder")
 local runtime = require("moonlb.core.runtime")
 
 local events = {}
@@ -198,6 +199,8 @@ function Recorder:emit(object, type, reason, message)
   log.info("event", { object = (involved.namespace or "") .. "/" .. involved.name, type = type, reason = reason,
     message = message })
   self.counts[type .. " " .. reason] = (self.counts[type .. " " .. reason] or 0) + 1
+  recorder.note("event", (involved.namespace or "") .. "/" .. involved.name, { type = type, reason = reason,
+    message = message })
   local identity = table.concat({ about, type, reason, message }, "\0")
   local entry = self.known[identity]
   local now = self.now()

@@ -5,6 +5,7 @@
 local async = require("moonlb.async")
 local informer = require("moonlb.kube.informer")
 local log = require("moonlb.core.log")
+local recorder = require("moonlb.recorder")
 local runtime = require("moonlb.core.runtime")
 
 local lease = {}
@@ -140,6 +141,7 @@ local function set_leading(self, is_leader)
   if self.was_leading == is_leader then return end
   self.was_leading = is_leader
   log.info(is_leader and "leading" or "not leading any more", { lease = self.name, identity = self.identity })
+  recorder.note("leader", self.name, { is_leading = is_leader, identity = self.identity })
   if is_leader then self.on_start() else self.on_stop() end
 end
 
@@ -159,7 +161,7 @@ local function run(self)
     if ok == nil and message ~= self.error and not self.is_stopped then
       log.warn("leader election", { lease = self.name, error = message, reason = reason })
     end
-    self.error = ok == nil and message or nil
+    self.error, self.reason = ok == nil and message or nil, ok == nil and reason or nil
     if ok == false then self.renewed_at = nil end
     set_leading(self, self:leading())
     self.is_tried = true

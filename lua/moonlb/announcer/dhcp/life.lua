@@ -130,7 +130,7 @@ local function on_bound(self, lease, is_new, is_changed)
     log.warn("a leased address is somebody's here", { service = self.key, address = lease.address, whose = whose })
     return self.session:step("checked", false)
   end
-  self.lease, self.is_lost = lease, false
+  self.lease, self.is_lost, self.last_loss = lease, false, nil
   self.record = record.format(lease, self.io.wall() - (self.io.now() - lease.at))
   self.is_news = self.is_news or is_new or is_changed
   self.owner.changed()
@@ -141,6 +141,7 @@ local function on_lost(self, ip, reason, message)
   local was_held = self.vip and self.vip.address == ip
   log.info("lease lost", { service = self.key, address = ip, reason = reason, error = message })
   self.lease, self.record = nil, nil
+  self.last_loss = { reason = reason, message = message, address = ip }
   if not was_held then return end
   self.is_lost = true
   drop_vip(self, 0)
@@ -373,6 +374,7 @@ function Life:describe()
   local since = lease.at
   return { service = self.key, address = self.vip and self.vip.address, server = lease.server, since = since,
     t1 = since and lease.t1 and since + lease.t1, t2 = since and lease.t2 and since + lease.t2,
+    lost = self.last_loss and self.last_loss.reason, lost_address = self.last_loss and self.last_loss.address,
     expires = since and lease.seconds and since + lease.seconds, state = self.session and self.session.client:state(),
     interface = self.link and self.link.name, mac = self.link and self.link.mac }
 end

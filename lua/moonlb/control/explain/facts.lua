@@ -1,0 +1,135 @@
+--- Facts about one Service: all that a report is made of. From a running daemon, or from objects of the API alone.
+--
+-- `key`, `source` ("daemon" or "cluster"), `node`, `walltime`, `service` (the object), `api` {message=, reason=}: the
+-- Services cannot be read; `forbidden`: array of {what=, message=}. Of the allocator: see `allocation.add`, and
+-- `allocator` {is_here=, is_leading=, leader=, lease=, lease_error=, missing=, paused= seconds, failure={message=}}. Of
+-- announcing: see `announcement`. `events`: array of {type=, reason=, message=, at= seconds since 1970}; `history`:
+-- entries of the flight recorder; `unknown`: what could not be known, for people.
+-- @module moonlb.control.explain.facts
+local allocation = require("moonlb.control.explain.allocation")
+local announcement = require("moonlb.control.explain.announcement")
+local planner = require("moonlb.allocator.plan")
+local engine = require("moonlb.allocator.engine")
+local recorder = require("moonlb.recorder")
+local runtime = require("moonlb.core.runtime")
+
+local facts = {}
+
+local HISTORY = 12
+
+local function forbid(list, what, it)
+  if it and it.reason == "Forbidden" then list[#list + 1] = { what = what, message = it.error or it.message } end
+end
+
+-- What the API server refused to each part of the daemon.
+local function forbidden_of(daemon, key)
+  local list = {}
+  forbid(list, "read Services", daemon.services)
+  if daemon.allocator then
+    forbid(list, "read the ConfigMap with the pools", daemon.allocator.configmaps)
+    forbid(list, "take the Lease", daemon.allocator.election)
+    forbid(list, "write Services", daemon.allocator.failures[key])
+  end
+  local announcer = daemon.announcer
+  if announcer then
+    forbid(list, "write the status of Services", announcer.writer.failures[key])
+    forbid(list, "read the heartbeat key", announcer.peers.heartbeats and announcer.peers.heartbeats.secrets)
+    forbid(list, "read EndpointSlices", announcer.slices.is_started and announcer.slices.informer)
+  end
+  return list[1] and list or nil
+end
+
+local function allocator_of(daemon, key)
+  local it = daemon.allocator
+  if not it then return { is_here = false } end
+  local _, missing = it:ready()
+  local holder = it.election:holder()
+  return { is_here = true, is_leading = it:leading(), leader = holder ~= "" and holder or nil, lease = it.election.name,
+    lease_error = it.election.error, missing = it.is_active and missing or nil, paused = it.overwrites:pause(key),
+    failure = it.failures[key] }
+end
+
+-- Endpoints that nobody here watches, asked for once.
+local function ask_endpoints(self, client, key)
+  local namespace, name = key:match("^(.-)/(.+)$")
+  local all, path = 0, ("/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices"):format(namespace)
+  local project = require("moonlb.announcer.endpoints").project
+  local ok = client:list(path, { label_selector = "kubernetes.io/service-name=" .. name }, function(items)
+    for _, slice in ipairs(items) do all = all + project(slice).usable end
+  end)
+  if ok then
+    self.endpoints = { all = all, is_local = self.service.spec.externalTrafficPolicy == "Local" }
+  else
+    table.insert(self.unknown, "its endpoints")
+  end
+end
+
+--- From a running daemon. In a task.
+-- @tparam Daemon daemon  moonlb.daemon
+-- @tparam string key  namespace/name
+-- @treturn table
+function facts.of_daemon(daemon, key)
+  local self = { key = key, source = "daemon", node = daemon.settings.node_name, walltime = runtime.walltime(),
+    unknown = {}, ingress = {}, forbidden = forbidden_of(daemon, key) }
+  local services = daemon.services
+  if services.error and services.reason ~= "Forbidden" then
+    self.api = { message = services.error, reason = services.reason }
+  end
+  self.service = services:get(key)
+  self.allocator = allocator_of(daemon, key)
+  if daemon.allocator then allocation.add(self, daemon.allocator.engine, key) end
+  if self.service then announcement.read(self, self.service) end
+  if daemon.announcer then
+    announcement.add(self, daemon.announcer, key, runtime.boottime())
+  else
+    self.announcer = { is_here = false, error = daemon.announcer_error }
+    if self.claim then self.owner = { node = self.claim.node, term = self.claim.term, is_here = false } end
+  end
+  if self.service and self.assigned and not self.endpoints and not self.api then
+    ask_endpoints(self, daemon.connection.client, key)
+  end
+  self.history = recorder.of(key, self.assigned, HISTORY)
+  return self
+end
+
+local function add_lease(self, lease)
+  local spec = lease and lease.spec or {}
+  local holder = spec.holderIdentity
+  self.allocator = { is_here = true, leader = type(holder) == "string" and holder ~= "" and holder or nil,
+    lease = "moonlb-allocator", lease_error = not lease and "there is no such Lease" or nil }
+end
+
+--- From what the API has, without a daemon.
+-- @tparam string key
+-- @tparam table objects  `services`, `nodes`, `configmap`|nil, `lease`|nil, `slices`|nil, `events`|nil: arrays of
+--   objects, or one; `unknown`: what could not be read; `forbidden`, `api`: see above
+-- @tparam table settings  of moonlb.allocator.engine
+-- @treturn table
+function facts.of_objects(key, objects, settings)
+  local self = { key = key, source = "cluster", walltime = runtime.walltime(), unknown = objects.unknown or {},
+    ingress = {}, forbidden = objects.forbidden, api = objects.api }
+  if objects.has_lease ~= false then add_lease(self, objects.lease) end
+  local all = { objects.configmap }
+  for _, kind in ipairs({ "Service", "Node" }) do
+    for _, object in ipairs(kind == "Service" and objects.services or objects.nodes) do
+      object.kind = kind
+      all[#all + 1] = object
+      local name = kind == "Service" and object.metadata.namespace .. "/" .. object.metadata.name
+      if name == key then self.service = object end
+    end
+  end
+  local brain = engine.new({ settings = settings })
+  planner.feed(brain, all, settings.configmap)
+  allocation.add(self, brain, key)
+  if self.service then announcement.read(self, self.service) end
+  announcement.add_from_api(self, key, objects.services, objects.nodes)
+  if objects.slices and self.service then
+    local usable = 0
+    for _, slice in ipairs(objects.slices) do usable = usable + slice.usable end
+    self.endpoints = { all = usable, is_local = self.service.spec.externalTrafficPolicy == "Local" }
+  end
+  self.events = objects.events
+  return self
+end
+
+return facts

@@ -1,0 +1,121 @@
+--- `explain`: facts about one Service in, a report out; its first line is one sentence that says what is wrong and what
+-- to do. Pure.
+-- @module moonlb.control.explain
+local json = require("moonlb.json")
+
+local explain = {}
+
+local LISTS = { require("moonlb.control.explain.pending"), require("moonlb.control.explain.unreachable") }
+
+--- The codes of all diagnoses, in the order in which they are asked; `well` when none answers.
+explain.CODES = {}
+for _, list in ipairs(LISTS) do
+  for _, it in ipairs(list) do table.insert(explain.CODES, it.code) end
+end
+table.insert(explain.CODES, "well")
+
+-- These tell of an address that is served: nothing has to be done at once.
+local NOTES = { well = true, ["source-ranges"] = true, ["being-written"] = true, ["being-taken"] = true }
+
+local function clock(seconds)
+  return os.date("!%H:%M:%S UTC", math.floor(seconds))
+end
+
+--- A duration for people.
+-- @tparam number seconds
+function explain.ago(seconds)
+  seconds = math.floor(seconds)
+  if seconds < 90 then return ("%d s"):format(seconds) end
+  if seconds < 5400 then return ("%d min"):format(seconds // 60) end
+  if seconds < 172800 then return ("%d h"):format(seconds // 3600) end
+  return ("%d days"):format(seconds // 86400)
+end
+
+local function served(facts)
+  for _, it in ipairs(facts.announcer and facts.announcer.vips or {}) do
+    if it.state == "announcing" or it.state == "held" then
+      return (" on %s since %s (%s)"):format(it.interface or "?", clock(facts.walltime - it.since),
+        explain.ago(it.since))
+    end
+  end
+  return ""
+end
+
+local function all_is_well(facts)
+  local addresses = table.concat(facts.assigned or {}, ", ")
+  local node = facts.owner and facts.owner.node or facts.host or "?"
+  if facts.source == "cluster" then
+    return ("%s is announced by node %s, by what the API says"):format(addresses, node),
+      "what the LAN thinks of it only a running moonlb knows: moonlb explain on a node"
+  end
+  return ("%s is announced by node %s%s"):format(addresses, node, served(facts)), "nothing is wrong that moonlb can see"
+end
+
+--- What is wrong, and what to do.
+-- @tparam table facts  see moonlb.control.explain.facts
+-- @treturn string  the code of the diagnosis
+-- @treturn string  what is wrong
+-- @treturn string  what to do
+function explain.diagnose(facts)
+  for _, list in ipairs(LISTS) do
+    for _, it in ipairs(list) do
+      local wrong, fix = it.ask(facts)
+      if wrong then return it.code, wrong, fix end
+    end
+  end
+  return "well", all_is_well(facts)
+end
+
+-- One line, one sentence, whatever came from outside.
+local function one_line(text)
+  return (text:gsub("%s+", " "):gsub("%c", "?"))
+end
+
+local function sentence(key, wrong, fix)
+  local text = one_line(("%s: %s; %s"):format(key, wrong, fix))
+  return text:sub(-1) == "." and text or text .. "."
+end
+
+-- What has no place in the report: the object itself, and what was only there to diagnose.
+local HIDDEN = { service = true, wanted = true, ingress = true, walltime = true, keeps_ccm_finalizer = true,
+  serving = true }
+
+-- What may be empty and is an array all the same.
+local ARRAYS = { "pools", "nodes", "neighbours", "conflicts", "events", "history", "mappings", "unknown", "frames" }
+
+local function serving_of(serving)
+  if not serving then return nil end
+  local families = json.array()
+  for _, number in ipairs({ 4, 6 }) do
+    if serving.families[number] then table.insert(families, "IPv" .. number) end
+  end
+  return { name = serving.name, is_dhcp = serving.is_dhcp, families = families }
+end
+
+--- The report.
+-- @tparam table facts
+-- @treturn table  `{service=, sentence=, diagnosis=, is_well=, addresses=, status=, ...}`: the rest as in the facts;
+--   plain values that go as JSON
+function explain.report(facts)
+  local code, wrong, fix = explain.diagnose(facts)
+  local report = { service = facts.key, sentence = sentence(facts.key, wrong, fix), diagnosis = code,
+    is_well = NOTES[code] or false, wrong = wrong, remedy = fix,
+    addresses = json.array({ table.unpack(facts.assigned or {}) }),
+    status = json.array(), serving = serving_of(facts.serving), at = facts.walltime }
+  for name, value in pairs(facts) do
+    if not HIDDEN[name] and report[name] == nil then report[name] = value end
+  end
+  for ip in pairs(facts.ingress or {}) do table.insert(report.status, ip) end
+  table.sort(report.status)
+  for _, name in ipairs(ARRAYS) do
+    if report[name] then json.array(report[name]) end
+  end
+  for _, part in ipairs({ report.decision or {}, report.configmap or {}, report.announcer or {} }) do
+    for _, name in ipairs({ "addresses", "trace", "warnings", "vips", "complaints" }) do
+      if part[name] then json.array(part[name]) end
+    end
+  end
+  return report
+end
+
+return explain

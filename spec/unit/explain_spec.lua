@@ -1,0 +1,345 @@
+-- The sentence of `moonlb explain`, for each way in which a Service has no address. Facts come from a real engine.
+local cjson = require("cjson")
+local explain = require("moonlb.control.explain")
+local facts = require("moonlb.control.explain.facts")
+local fields = require("moonlb.allocator.fields")
+local json = require("moonlb.json")
+local page = require("moonlb.control.explain.text")
+local pending = require("moonlb.control.explain.pending")
+local unreachable = require("moonlb.control.explain.unreachable")
+
+local NODE = "02:00:00:00:00:99"
+
+local function configmap(data)
+  return { kind = "ConfigMap", metadata = { namespace = "kube-system", name = "kubevip" }, data = data }
+end
+
+local function service(name, spec, annotations, more)
+  local object = { metadata = { namespace = "demo", name = name, uid = "uid-" .. name,
+    creationTimestamp = "2026-01-01T00:00:00Z", annotations = annotations or {} }, spec = spec or {} }
+  object.spec.type = object.spec.type or "LoadBalancer"
+  object.spec.ports = object.spec.ports or { { port = 80, protocol = "TCP" } }
+  -- As the allocator writes it: an empty field beside it would be a wish for another address.
+  local assigned = object.metadata.annotations[fields.ASSIGNED]
+  if assigned and not object.spec.loadBalancerIP then
+    object.metadata.annotations[fields.ADDRESSES] = assigned:match("^%S+")
+  end
+  for key, value in pairs(more or {}) do object.metadata[key] = value end
+  return object
+end
+
+local function node(name, labels, annotations, is_ready)
+  return { metadata = { name = name, labels = labels or {}, annotations = annotations or {} }, status = {
+    addresses = { { type = "InternalIP", address = "10.0.0.2" } },
+    conditions = { { type = "Ready", status = is_ready == false and "False" or "True" } } } }
+end
+
+-- What is said of demo/web when the API has these objects. `more` goes into the objects of `facts.of_objects`.
+local function of(services, data, settings, more)
+  local objects = { services = services, nodes = { node("node1"), node("node2") },
+    configmap = data and configmap(data) or nil, lease = { spec = { holderIdentity = "node1_1" } } }
+  for key, value in pairs(more or {}) do objects[key] = value end
+  settings = settings or {}
+  settings.configmap = "kube-system/kubevip"
+  local it = facts.of_objects("demo/web", objects, settings)
+  return explain.report(it), it
+end
+
+local POOL = { ["range-global"] = "10.0.0.100-10.0.0.101" }
+
+-- One sentence: the Service, what is wrong, what to do.
+local function assert_says(code, wrong, fix, report)
+  assert.equal(code, report.diagnosis, report.sentence)
+  assert.is_truthy(report.wrong:find(wrong, 1, true), report.sentence)
+  assert.is_truthy(report.remedy:find(fix, 1, true), report.sentence)
+  assert.matches("^demo/web: [^\n]+%.$", report.sentence)
+end
+
+describe("explain: a Service without an address", function()
+  it("that does not exist", function()
+    assert_says("no-such-service", "there is no Service demo/web", "kubectl get svc -A", (of({}, POOL)))
+  end)
+
+  it("whose type is another", function()
+    assert_says("not-a-load-balancer", "its type is NodePort", "kubectl -n demo patch svc web",
+      (of({ service("web", { type = "NodePort" }) }, POOL)))
+  end)
+
+  it("of another class", function()
+    assert_says("other-class", "its loadBalancerClass is io.cilium/node", "--lb-class-name io.cilium/node",
+      (of({ service("web", { loadBalancerClass = "io.cilium/node" }) }, POOL)))
+  end)
+
+  it("without a class where one is asked for", function()
+    assert_says("no-class", "it has no loadBalancerClass", "--lb-class-only false",
+      (of({ service("web") }, POOL, { lb_class_only = true })))
+  end)
+
+  it("that is to be ignored", function()
+    assert_says("ignored", fields.IGNORE, "annotate svc web kube-vip.io/ignore-",
+      (of({ service("web", nil, { [fields.IGNORE] = "true" }) }, POOL)))
+  end)
+
+  it("that is being deleted, held by somebody's finalizer", function()
+    assert_says("finalizer-stuck", "the finalizer example.com/mine", '{"metadata":{"finalizers":null}}',
+      (of({ service("web", nil, nil, { deletionTimestamp = "2026-01-02T00:00:00Z",
+        finalizers = { "example.com/mine" } }) }, POOL)))
+  end)
+
+  it("that is being deleted, with the finalizer that moonlb takes away", function()
+    assert_says("finalizer-stuck", "moonlb is about to take its finalizer away", "wait a moment",
+      (of({ service("web", nil, nil, { deletionTimestamp = "2026-01-02T00:00:00Z",
+        finalizers = { fields.FINALIZER } }) }, POOL)))
+  end)
+
+  it("that is being deleted", function()
+    assert_says("being-deleted", "its address is withdrawn", "wait",
+      (of({ service("web", nil, nil, { deletionTimestamp = "2026-01-02T00:00:00Z" }) }, POOL)))
+  end)
+
+  it("for want of the ConfigMap", function()
+    assert_says("no-configmap", "there is no ConfigMap kube-system/kubevip",
+      "kubectl -n kube-system create configmap kubevip", (of({ service("web") })))
+  end)
+
+  it("for want of a pool", function()
+    assert_says("no-pool", "no pool serves namespace demo", "range-demo=FIRST-LAST",
+      (of({ service("web") }, { ["range-shop"] = "10.0.0.100-10.0.0.101" })))
+  end)
+
+  it("whose pool has only a bad item", function()
+    assert_says("configmap-bad", '"10.0.0.300" is left out', "kubectl -n kube-system edit configmap kubevip",
+      (of({ service("web") }, { ["range-global"] = "10.0.0.300" })))
+  end)
+
+  it("whose pool is full", function()
+    local all = { service("web") }
+    for i, ip in ipairs({ "10.0.0.100", "10.0.0.101" }) do
+      all[i + 1] = service("other" .. i, nil, { [fields.ASSIGNED] = ip .. " default/global_pool" })
+    end
+    assert_says("pool-exhausted", "range-global is full: 2 of 2 IPv4 addresses used", "widen it in ConfigMap",
+      (of(all, POOL)))
+  end)
+
+  it("whose family the pool lacks", function()
+    assert_says("family-missing", "it wants IPv6, and pool range-global has no IPv6 addresses",
+      "add a range of that family", (of({ service("web", { ipFamilies = { "IPv6" } }) }, POOL)))
+  end)
+
+  it("that asks for what another has", function()
+    assert_says("held-by-other", "is held by Service demo/older", "moonlb explain demo/older",
+      (of({ service("web", { loadBalancerIP = "10.0.0.100" }),
+        service("older", nil, { [fields.ASSIGNED] = "10.0.0.100 default/static" }) }, POOL)))
+  end)
+
+  it("that asks for a node's own address", function()
+    assert_says("excluded", "10.0.0.2, which it asks for, is the network's own: address of node node1",
+      "ask for another address", (of({ service("web", { loadBalancerIP = "10.0.0.2" }) }, POOL)))
+  end)
+
+  it("that asks for a stranger's address", function()
+    assert_says("quarantined", NODE .. " answered for it on eth0", "take that machine off",
+      (of({ service("web", { loadBalancerIP = "10.0.0.100" }, {
+        ["moonlb.io/conflict"] = "10.0.0.100 " .. NODE .. " eth0 node1 2099-01-01T00:00:00Z" }) }, POOL)))
+  end)
+
+  it("that asks for what is no address of a Service", function()
+    assert_says("not-usable", "224.0.0.5 is no address for a Service", "unicast",
+      (of({ service("web", { loadBalancerIP = "224.0.0.5" }) }, POOL)))
+  end)
+
+  it("that asks for what cannot be read", function()
+    assert_says("bad-request", '"10.0.0" is', "as in 192.168.0.200",
+      (of({ service("web", nil, { [fields.ADDRESSES] = "10.0.0" }) }, POOL)))
+  end)
+
+  it("whose changed request was refused: it keeps what it has", function()
+    local report = of({ service("web", { loadBalancerIP = "10.0.0.2" }, {
+      [fields.ASSIGNED] = "10.0.0.100 default/global_pool" }) }, POOL)
+    assert_says("excluded", "10.0.0.2", "ask for another address", report)
+    assert.same({ "10.0.0.100" }, { table.unpack(report.addresses) })
+  end)
+
+  it("because the API server refuses", function()
+    local report = of({}, nil, nil, { forbidden = { { what = "read Services", message = "services is forbidden" } } })
+    assert_says("forbidden", "moonlb may not read Services", "kubectl apply -f manifests/moonlb.yaml", report)
+  end)
+
+  it("because the API server does not answer", function()
+    local report = of({}, nil, nil, { api = { message = "connection refused", reason = "ECONNREFUSED" } })
+    assert_says("api-unreachable", "connection refused", "moonlb doctor", report)
+  end)
+
+  it("because nobody leads", function()
+    local report = of({ service("web") }, POOL, nil, { lease = { spec = { holderIdentity = "" } } })
+    assert_says("no-leader", "no allocator leads", "see Lease moonlb-allocator", report)
+  end)
+
+  it("that would be given one, and nobody has written it", function()
+    local report = of({ service("web") }, POOL)
+    assert_says("being-written", "10.0.0.100 would be given to it", "get pods", report)
+  end)
+
+  it("that is left alone since two controllers fight", function()
+    local _, it = of({ service("web") }, POOL)
+    it.allocator.paused = 300
+    assert_says("two-allocators", "leaves it alone for 300 s more", "turn one of the two off", explain.report(it))
+  end)
+
+  it("since its write failed", function()
+    local _, it = of({ service("web", nil, { [fields.ASSIGNED] = "10.0.0.100 default/global_pool" }) }, POOL)
+    it.allocator.failure = { message = "admission webhook said no", reason = "Invalid" }
+    assert_says("write-failed", "admission webhook said no", "tried again by itself", explain.report(it))
+  end)
+
+  it("with a moonlb that only announces", function()
+    local _, it = of({ service("web") }, POOL)
+    it.allocator = { is_here = false }
+    assert_says("no-allocator", "this moonlb only announces", "--allocate", explain.report(it))
+  end)
+end)
+
+describe("explain: an address that only the API is asked about", function()
+  local function claimed(annotations, more)
+    annotations[fields.ASSIGNED] = annotations[fields.ASSIGNED] or "10.0.0.100 default/global_pool"
+    return of({ service("web", nil, annotations) }, POOL, nil, more)
+  end
+
+  it("is well, with each node's rank", function()
+    local report = claimed({ ["moonlb.io/claim"] = "3 node2", ["kube-vip.io/vipHost"] = "node2" })
+    assert_says("well", "10.0.0.100 is announced by node node2", "moonlb explain on a node", report)
+    assert.is_true(report.is_well)
+    assert.same({ 1, 2 }, { report.nodes[1].rank, report.nodes[2].rank })
+  end)
+
+  it("has no owner", function()
+    assert_says("no-owner", "no node announces 10.0.0.100 yet", "wait a second", (claimed({})))
+  end)
+
+  it("belongs to a node that is gone", function()
+    assert_says("owner-gone", "its claim names node node9", "get pods", (claimed({ ["moonlb.io/claim"] = "3 node9",
+      ["kube-vip.io/vipHost"] = "node9" })))
+  end)
+
+  it("is announced by kube-vip", function()
+    assert_says("foreign-host", "is announced by node node2, but not by moonlb", "--allocate alone",
+      (claimed({ ["kube-vip.io/vipHost"] = "node2" })))
+  end)
+
+  it("is announced by kube-vip and by moonlb", function()
+    assert_says("kube-vip-beside", "kube-vip.io/vipHost says node2, moonlb's claim says node1", "svc_enable=false",
+      (claimed({ ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node2" })))
+  end)
+
+  it("has only drained nodes", function()
+    local drained = { node("node1", nil, { ["moonlb.io/drain"] = "true" }),
+      node("node2", { ["node.kubernetes.io/exclude-from-external-load-balancers"] = "" }) }
+    assert_says("all-drained", "every node is drained", "moonlb.io/drain", (claimed({}, { nodes = drained })))
+  end)
+
+  it("has no endpoint", function()
+    assert_says("no-endpoint", "it has no ready endpoint", "kubectl -n demo get pods,endpointslices",
+      (claimed({ ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node1" }, { slices = {} })))
+  end)
+
+  it("is a stranger's", function()
+    assert_says("stranger", NODE .. " answers for it on eth0", "by its MAC", (claimed({
+      [fields.ASSIGNED] = "10.0.0.100 default/static",
+      ["moonlb.io/conflict"] = "10.0.0.100 " .. NODE .. " eth0 node1 2099-01-01T00:00:00Z" })))
+  end)
+
+  it("waits for DHCP", function()
+    assert_says("dhcp-nobody", "no node asks for one", "LAN", (claimed({
+      [fields.ASSIGNED] = "0.0.0.0 default/dhcp" })))
+  end)
+
+  it("is only for some clients", function()
+    local all = { service("web", { loadBalancerSourceRanges = { "10.9.0.0/16" } }, {
+      [fields.ASSIGNED] = "10.0.0.100 default/global_pool", ["moonlb.io/claim"] = "3 node1",
+      ["kube-vip.io/vipHost"] = "node1" }) }
+    assert_says("source-ranges", "only 10.9.0.0/16 may reach it", "add the client's network", (of(all, POOL)))
+  end)
+end)
+
+describe("explain: leases, mappings and policies", function()
+  local function with(change)
+    local _, it = of({ service("web", nil, { [fields.ASSIGNED] = "10.0.0.100 default/global_pool",
+      ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node1" }) }, POOL)
+    change(it)
+    return explain.report(it)
+  end
+
+  local LOST = { nak = "dhcp-nak", declined = "dhcp-declined", expired = "dhcp-expired" }
+  for lost, code in pairs(LOST) do
+    it("a lease that was lost: " .. lost, function()
+      assert_says(code, "10.0.0.50", "", with(function(it)
+        it.lease = { state = "init", lost = lost, lost_address = "10.0.0.50" }
+      end))
+    end)
+  end
+
+  it("a DHCP server that is silent", function()
+    assert_says("dhcp-silent", "no server has answered on eth0", "DHCP server",
+      with(function(it) it.lease = { state = "selecting", interface = "eth0" } end))
+  end)
+
+  it("a lease that is bound is no trouble", function()
+    assert.equal("well", with(function(it)
+      it.lease = { state = "bound", server = "10.0.0.1", address = "10.0.0.50" }
+    end).diagnosis)
+  end)
+
+  local function mapping(values)
+    values.service, values.address, values.port, values.protocol = "demo/web", "10.0.0.100", 443, "TCP"
+    return with(function(it) it.mappings = { values } end)
+  end
+
+  it("a port that the router gave to another", function()
+    assert_says("upnp-failed", "port 443/TCP is not open on the router", "--upnp-any-port",
+      mapping({ state = "failed", gateway = "10.0.0.1", reason = "718 ConflictInMappingEntry" }))
+  end)
+
+  it("a router that refuses", function()
+    assert_says("upnp-failed", "606", "secure mode",
+      mapping({ state = "failed", gateway = "10.0.0.1", reason = "606 Action not authorized" }))
+  end)
+
+  it("no router at all", function()
+    assert_says("upnp-no-gateway", "no router was found", "switch UPnP", mapping({ state = "waiting" }))
+  end)
+
+  it("a router behind a router", function()
+    assert_says("double-nat", "100.64.0.5 is no public address", "public address",
+      mapping({ state = "mapped", gateway = "10.0.0.1", double_nat = "100.64.0.5 is no public address" }))
+  end)
+end)
+
+describe("explain.report", function()
+  it("goes as JSON, empty arrays included, and as a page whose first line is the sentence", function()
+    local report = of({ service("web", { loadBalancerIP = "10.0.0.2" }) }, POOL)
+    local decoded = cjson.decode(json.encode(report))
+    assert.equal(report.sentence, decoded.sentence)
+    assert.equal("excluded", decoded.diagnosis)
+    assert.is_truthy(json.encode(report):find('"addresses":[]', 1, true))
+    local text = page.page(report, false)
+    assert.equal(report.sentence, text:match("^[^\n]+"))
+    assert.matches("RULE +RESULT +WHY\nstatic +refuse", text)
+    assert.matches("POOL.*range%-global +IPv4 +0 +2 +0 %%", text)
+    assert.matches("QUALIFIES", text)
+  end)
+
+  it("is one line of printable text, whatever a Service says", function()
+    local report = of({ service("web", nil, { [fields.ADDRESSES] = "10.0.0\n\27[31m" }) }, POOL)
+    assert.is_nil(report.sentence:find("%c"))
+    assert.is_nil(page.page(report, false):gsub("\n", ""):find("%c"))
+  end)
+
+  it("has a code of its own for each diagnosis", function()
+    local seen = {}
+    for _, code in ipairs(explain.CODES) do
+      assert.is_nil(seen[code], code)
+      seen[code] = true
+    end
+    assert.equal(#pending + #unreachable + 1, #explain.CODES)
+  end)
+end)
