@@ -332,6 +332,8 @@ static void keep_or_begin(struct mlb_dhcp_client *client, int64_t now, struct ml
 	}
 }
 
+/* RFC 2131 section 4.4.1 would have us wait 1 to 10 s at random, so that many that start at once do not ask at once. We do not:
+ * a person waits for the address, and 200 clients at once are no burden (spec/lab/dhcp_client_spec). */
 void mlb_dhcp_client_start(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
 {
 	if (client->is_started || client->state == MLB_DHCP_ENDED)

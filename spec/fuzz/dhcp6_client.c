@@ -93,7 +93,7 @@ static void pass(struct world *world, int64_t milliseconds)
 {
 	int64_t until = world->now + milliseconds;
 
-	for (int ticks = 0; mlb_dhcp6_client_deadline(world->client) <= until && ticks < 50; ticks++) {
+	for (int ticks = 0; mlb_dhcp6_client_deadline(world->client) <= until && ticks < 12; ticks++) {
 		const struct mlb_dhcp6_lease *held;
 		int64_t deadline = mlb_dhcp6_client_deadline(world->client);
 

@@ -98,7 +98,7 @@ static void pass(struct world *world, int64_t milliseconds)
 {
 	int64_t until = world->now + milliseconds;
 
-	for (int ticks = 0; mlb_dhcp_client_deadline(world->client) <= until && ticks < 50; ticks++) {
+	for (int ticks = 0; mlb_dhcp_client_deadline(world->client) <= until && ticks < 12; ticks++) {
 		const struct mlb_dhcp_lease *held;
 		int64_t deadline = mlb_dhcp_client_deadline(world->client);
 

@@ -1,6 +1,5 @@
 -- The DHCPv4 client, at the level of its binding, with servers that are not ours. Who judges: their answers, their
--- logs, and
--- tshark, which decodes what we send.
+-- logs, and tshark, which decodes what we send.
 --
 --     switch (br0) ── eth0 here, macvlans on it ── server 10.77.0.1 ── other 10.77.0.3
 local core = require("moonlb.core.dhcp")
@@ -132,9 +131,8 @@ for _, kind in ipairs(servers.kinds) do
     end))
 
     it("gets the address reserved for its client-id (udhcpd: for its MAC), also when asked to broadcast",
-      test(kind, { reserve = { client_id = core.client_id("lab", "default", "db"), mac = core.mac("lab", "default",
-        "db"),
-        address = "10.77.0.200" } }, function()
+      test(kind, { reserve = { client_id = core.client_id("lab", "default", "db"),
+        mac = core.mac("lab", "default", "db"), address = "10.77.0.200" } }, function()
         assert.equal("10.77.0.200", client("db", { broadcast = true }):bind().address)
         assert.is_true(is_in_pool(client("web"):bind().address))
       end))
@@ -262,10 +260,10 @@ end)
 
 describe("tshark", function()
   local FIELDS = { "dhcp.option.dhcp", "eth.dst", "ip.src", "ip.dst", "udp.srcport", "udp.dstport",
-    "ip.checksum.status",
-    "udp.checksum.status", "dhcp.ip.client", "dhcp.option.requested_ip_address", "dhcp.option.dhcp_server_id",
+    "ip.checksum.status", "udp.checksum.status", "dhcp.ip.client", "dhcp.option.requested_ip_address",
+      "dhcp.option.dhcp_server_id",
     "dhcp.flags.bc", "dhcp.option.hostname", "dhcp.option.dhcp_max_message_size", "dhcp.client_id.duid_type",
-      "_ws.malformed" }
+    "_ws.malformed" }
 
   local function decode(path, filter)
     local argv = { "tshark", "-r", path, "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-Y", filter,
@@ -290,8 +288,7 @@ describe("tshark", function()
   it("decodes every message that we send, as we meant it, checksums good", test("kea", {}, function()
     local path = os.tmpname()
     local dump = assert(process.start({ "ip", "netns", "exec", "server", "tcpdump", "-U", "-n", "-i", "eth0", "-w",
-      path,
-      "udp dst port 67" }))
+      path, "udp dst port 67" }))
     assert(dump:wait_for(function() return dump:output():find("listening on") end, 10), dump:output())
     local used
     local it = client("web", { host_name = "web", is_free = function(address)

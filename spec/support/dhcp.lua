@@ -53,13 +53,11 @@ function Exchange:summary()
 end
 
 --- The server's answer to the last message as a frame. `changes` are of the message, false takes a field out;
--- `frame_changes`
--- are of the datagram.
+-- `frame_changes` are of the datagram.
 function Exchange:answer(kind, changes, frame_changes)
   local message = { type = kind, op = 2, xid = self.last.message.xid, chaddr = dhcp.MAC, client_id = dhcp.CLIENT_ID,
     server = dhcp.SERVER, yiaddr = kind ~= "nak" and dhcp.ADDRESS or nil, mask = "255.255.255.0",
-      router = "10.77.0.254",
-    seconds = kind ~= "nak" and 3600 or nil }
+    router = "10.77.0.254", seconds = kind ~= "nak" and 3600 or nil }
   for name, value in pairs(changes or {}) do message[name] = value or nil end
   local fields = { source_mac = dhcp.SERVER_MAC, destination_mac = dhcp.MAC, source = dhcp.SERVER,
     destination = "255.255.255.255", payload = core.encode(message) }

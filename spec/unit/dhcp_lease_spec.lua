@@ -39,8 +39,8 @@ describe("T1 and T2", function()
   end)
 
   it("are computed and a note is made when the server's make no sense", function()
-    for _, wrong in ipairs({ { t1 = 0, t2 = 1800 }, { t1 = 1800, t2 = 900 }, { t1 = 900, t2 = 3600 }, { t1 = 4000,
-      t2 = 5000 },
+    for _, wrong in ipairs({ { t1 = 0, t2 = 1800 }, { t1 = 1800, t2 = 900 }, { t1 = 900, t2 = 3600 },
+      { t1 = 4000, t2 = 5000 },
       { t1 = 4000 }, { t2 = 5000 }, { t1 = 0xffffffff, t2 = 0xffffffff } }) do
       local t1, t2, exchange = times(wrong)
       assert.is_true(t1 >= 1728 and t1 <= 1872 and t2 >= 3114 and t2 <= 3186, t1 .. " " .. t2)
@@ -62,13 +62,12 @@ describe("renewing", function()
     local exchange = playing.new():bind({ t1 = 1000, t2 = 2000 })
     local list = schedule(exchange, 1999)
     assert.same({ { "renewing", 1000, "send request" }, { "renewing", 1500, "send request" },
-      { "renewing", 1750, "send request" }, { "renewing", 1875, "send request" }, { "renewing", 1937.5,
-        "send request" },
+      { "renewing", 1750, "send request" }, { "renewing", 1875, "send request" },
+      { "renewing", 1937.5, "send request" },
       { "renewing", 1997.5, "send request" } }, list)
     local last = exchange.last
     assert.same({ ADDRESS, SERVER, SERVER_MAC, ADDRESS, nil, nil }, { last.source, last.destination,
-      last.destination_mac,
-      last.message.ciaddr, last.message.requested, last.message.server })
+      last.destination_mac, last.message.ciaddr, last.message.requested, last.message.server })
   end)
 
   it("binds again without a probe, from that REQUEST on, and says that nothing is new", function()
@@ -144,8 +143,7 @@ describe("rebinding", function()
     assert.matches("server 10.77.0.1 has not answered for 1000 s; asking every server", exchange.notes[1])
     local last = exchange.last
     assert.same({ ADDRESS, "255.255.255.255", BROADCAST, ADDRESS }, { last.source, last.destination,
-      last.destination_mac,
-      last.message.ciaddr })
+      last.destination_mac, last.message.ciaddr })
   end)
 
   it("takes the lease from another server", function()

@@ -105,8 +105,8 @@ describe("dhcp.decode", function()
 
   it("does not look into file and sname otherwise", function()
     local octets = message("\53\1\5\52\1\1\255")
-    octets = octets:sub(1, 44) .. "\1\4\255\255\255\0\255" .. octets:sub(52,
-      108) .. "\51\4\0\0\0\9\255" .. octets:sub(116)
+    octets = octets:sub(1, 44) .. "\1\4\255\255\255\0\255" .. octets:sub(52, 108) .. "\51\4\0\0\0\9\255"
+      .. octets:sub(116)
     local found = dhcp.decode(octets)
     assert.equal(9, found.seconds)
     assert.is_nil(found.mask)
