@@ -4,6 +4,8 @@ local announcer = require("moonlb.announcer")
 local async = require("moonlb.async")
 local capabilities = require("moonlb.announcer.capabilities")
 local connection = require("moonlb.daemon.connection")
+local control_operations = require("moonlb.control.operations")
+local control_server = require("moonlb.control.server")
 local controller = require("moonlb.allocator.controller")
 local events = require("moonlb.kube.events")
 local informer = require("moonlb.kube.informer")
@@ -104,6 +106,16 @@ local function start_announcer(self)
   self.announcer:start()
 end
 
+-- People ask the daemon here (`moonlb repl`, `explain`). Without it addresses are announced all the same.
+local function open_control(self)
+  local folder = self.settings.state_dir
+  local message, code
+  if not uv.fs_stat(folder) then uv.fs_mkdir(folder, tonumber("755", 8)) end
+  self.control, message, code = control_server.listen({ path = folder .. "/control.sock",
+    operations = control_operations.new(self) })
+  if not self.control then log.warn("no control socket", { error = message, code = code }) end
+end
+
 local function start(self)
   local ok, message = self.connection:open()
   if not ok then
@@ -118,6 +130,7 @@ local function start(self)
     log.error("cannot serve health and metrics", { error = message })
     return self:finish(EXIT_FAILED)
   end
+  open_control(self)
   log.info("moonlb started", { version = runtime.version, server = self.connection.server,
     credentials = self.connection.source, node = self.settings.node_name, allocate = self.settings.allocate,
     announce = self.settings.announce })
@@ -134,6 +147,7 @@ end
 function Daemon:finish(code)
   self.exit_code = code
   if self.server then self.server:close() end
+  if self.control then self.control:close() end
   for _, signal in ipairs(self.signals) do signal:close() end
   self.connection:close()
   uv.stop()
