@@ -89,7 +89,8 @@ describe("control.server.listen", function()
   end))
 
   it("cuts who sends what is no request", with_server(nil, function(path, it)
-    for _, text in ipairs({ "GET / HTTP/1.1\r\n\r\n", "\n", "[]\n", '{"op":7}\n', "\0\255\n", ("["):rep(60000) .. "\n" }) do
+    for _, text in ipairs({ "GET / HTTP/1.1\r\n\r\n", "\n", "[]\n", '{"op":7}\n', "\0\255\n",
+      ("["):rep(60000) .. "\n" }) do
       local connection = raw(path)
       connection.send(text)
       loop.until_true(function() return connection.is_closed end, 5, "cut")
@@ -109,7 +110,8 @@ describe("control.server.listen", function()
     assert.same({ said = 1 }, (client.call(path, { op = "echo", word = 1 })))
   end))
 
-  it("cuts who says nothing, and who begins and does not end", with_server({ idle = 0.05, line_time = 0.1 }, function(path, it)
+  it("cuts who says nothing, and who begins and does not end", with_server({ idle = 0.05, line_time = 0.1 }, function(
+    path, it)
     local silent, slow = raw(path), raw(path)
     slow.send('{"op":')
     loop.until_true(function() return silent.is_closed and slow.is_closed end, 5, "cut")
@@ -149,7 +151,8 @@ describe("control.server.listen", function()
     third.close()
   end))
 
-  it("keeps its bound when 1,000 come at once, and serves afterwards", with_server({ connections = 64 }, function(path, it)
+  it("keeps its bound when 1,000 come at once, and serves afterwards", with_server({ connections = 64 }, function(
+    path, it)
     local pipes, ended, most = {}, 0, 0
     for i = 1, 1000 do
       pipes[i] = uv.new_pipe(false)
@@ -169,7 +172,7 @@ describe("control.server.listen", function()
     assert.same({ said = 1 }, (client.call(path, { op = "echo", word = 1 })))
   end))
 
-  it("refuses a user that is neither root nor its own, even where the file lets it in", with_server(nil, function(path)
+  it("refuses a user neither root nor its own, even where the file lets it in", with_server(nil, function(path)
     if uv.getuid() ~= 0 then return pending("only root can be somebody else") end
     assert(uv.fs_chmod(path:match("^(.*)/"), tonumber("755", 8)))
     assert(uv.fs_chmod(path, tonumber("666", 8)))
@@ -223,7 +226,8 @@ end)
 
 describe("control protocol, fuzzed", function()
   -- Pieces of requests in any order; the seed of a failure is in its message.
-  local PIECES = { "{", "}", '"op"', ":", '"echo"', '"wait"', ",", "\n", "\0", "[", "]", "null", "1e999", "-", '"\\u0000"',
+  local PIECES = { "{", "}", '"op"', ":", '"echo"', '"wait"', ",", "\n", "\0", "[", "]", "null", "1e999", "-",
+    '"\\u0000"',
     '{"op":"echo"}', '{"op":"fail"}\n', '{"op":"odd"}\n', ("9"):rep(500), "\255\254" }
 
   it("neither stops the server nor leaves a connection behind", with_server({ line = 2000 }, function(path, it)

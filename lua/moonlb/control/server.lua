@@ -1,8 +1,8 @@
 --- The control socket: a Unix socket on which a person's command asks the running daemon, one line of JSON each way.
 --
--- A request is `{"op": NAME, ...}`; the answer `{"result": VALUE}` or `{"error": MESSAGE, "code": CODE}`. Requests of one
--- connection are answered one after the other, and nothing is read meanwhile: who sends without reading fills its own
--- socket's buffer. Everything is bounded: connections, a line, an answer, and the time for each.
+-- A request is `{"op": NAME, ...}`; the answer `{"result": VALUE}` or `{"error": MESSAGE, "code": CODE}`. Requests of
+-- one connection are answered one after the other, and nothing is read meanwhile: who sends without reading fills its
+-- own socket's buffer. Everything is bounded: connections, a line, an answer, and the time for each.
 -- @module moonlb.control.server
 local async = require("moonlb.async")
 local cjson = require("cjson")
@@ -128,7 +128,8 @@ end
 local function take_line(self)
   local at = self.pending:find("\n", 1, true)
   if (at or #self.pending) > self.server.limits.line then
-    return send(self, encode_error(("a request has %d bytes at most"):format(self.server.limits.line), "EMSGSIZE"), true)
+    local message = ("a request has %d bytes at most"):format(self.server.limits.line)
+    return send(self, encode_error(message, "EMSGSIZE"), true)
   end
   if not at then return false end
   local line = self.pending:sub(1, at - 1)
@@ -218,10 +219,10 @@ local function bind(self)
 end
 
 --- Listen. In a task.
--- @tparam table options  `path`; `operations`: name -> `function(request, reply, connection)`, run in a task of its own,
--- answers once by `reply(result)` or `reply(nil, message, code)`, and may wait first; `connection.uid`, `.pid` say who asks,
--- `connection.session` is the operation's to keep things in; `uid`: who else but root is welcome (default: this process's);
--- `limits`: of the names in DEFAULTS
+-- @tparam table options  `path`; `operations`: name -> `function(request, reply, connection)`, run in a task of its
+-- own, answers once by `reply(result)` or `reply(nil, message, code)`, and may wait first; `connection.uid` and `.pid`
+-- say who asks, `connection.session` is the operation's to keep things in; `uid`: who else but root is welcome
+-- (default: this process's); `limits`: of the names in DEFAULTS
 -- @treturn Server|nil  with `close()`, `count`; or nil, message, code: `"EADDRINUSE"` when somebody answers there
 function server.listen(options)
   assert(type(options.path) == "string" and type(options.operations) == "table", "path and operations expected")
