@@ -141,10 +141,8 @@ end
 function Announcer:stop()
   if self.is_leaving then return end
   self.is_leaving = true
-  if async.running() then
-    self.peers:leave()
-    self.upnp:stop()
-  end
+  if async.running() then self.peers:leave() end
+  self.upnp:stop()
   self.is_stopping = true
   self.peers:stop()
   self.heartbeat:stop()

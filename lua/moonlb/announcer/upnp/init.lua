@@ -8,6 +8,7 @@ local leftovers = require("moonlb.announcer.upnp.leftovers")
 local log = require("moonlb.core.log")
 local mapping = require("moonlb.announcer.upnp.mapping")
 local record = require("moonlb.announcer.upnp.record")
+local runtime = require("moonlb.core.runtime")
 local wanted = require("moonlb.announcer.upnp.wanted")
 
 local upnp = {}
@@ -53,6 +54,11 @@ local function own_address(view, index, router)
   return nil
 end
 
+-- The VIP's interface as the node's view has it: its kind and the one below it, too.
+function Upnp:link_of(it)
+  return self.owner.host.view.links[it.interface.index] or it.interface
+end
+
 -- The default route of the interface: the VIP's own, whatever other ways the node has.
 local function router_on(self, link)
   local best
@@ -68,7 +74,7 @@ end
 
 -- The gateway that leads to the VIP: found before, or looked for from now on. Or nil and why there is none.
 function Upnp:gateway_for(it)
-  local route = router_on(self, it.interface)
+  local route = router_on(self, self:link_of(it))
   if not route then return nil, ("interface %s has no default route: no router to ask"):format(it.interface.name) end
   local own = own_address(self.owner.host.view, route.index, route.gateway)
   if not own then
@@ -137,7 +143,7 @@ end
 
 function Upnp:begin(key, ip, spec, at)
   local it = self.owner.vips[ip]
-  local is_dhcp = it.interface.kind == "macvlan"
+  local is_dhcp = self:link_of(it).kind == "macvlan"
   self.mappings[key] = mapping.new({ address = ip, family = it.family, protocol = spec.protocol, port = spec.port,
     external_port = spec.external_port, service = spec.service, uid = spec.uid, gateway = at, any_port = self.any_port,
     lease = is_dhcp and math.min(self.lease, DHCP_LEASE) or self.lease,
@@ -172,8 +178,7 @@ end
 -- The last word of a mapping: its address may go, or another mapping may have waited for it.
 function Upnp:on_gone(key, gone)
   self.mappings[key] = nil
-  local leaving = self.leaving[gone.address]
-  if leaving and not next(self:at(gone.address)) then return leaving() end
+  if self.leaving[gone.address] and not next(self:at(gone.address)) then return self:release(gone.address) end
   if not self.is_stopping then
     self:forget_unused(gone)
     self:sync(gone.address)
@@ -194,22 +199,28 @@ function Upnp:forget_unused(gone)
   gone.gateway:close()
 end
 
+-- The router has confirmed, or time is up: whoever waited goes on.
+function Upnp:release(ip)
+  local leaving = self.leaving[ip]
+  leaving.timer:stop()
+  self.leaving[ip] = nil
+  for _, done in ipairs(leaving) do done() end
+  if not self.is_stopping then self:sync(ip) end
+end
+
 --- The address is to be given up for good: take its mappings back first, for at most FAREWELL seconds.
 -- @tparam string ip
 -- @tparam function done  called once; at once when there is nothing to take back
 function Upnp:before_release(ip, done)
-  if self.leaving[ip] then return end
-  if not next(self:at(ip)) then return done() end
-  local timer
-  local function finish()
-    if not self.leaving[ip] then return end
-    timer:stop()
-    self.leaving[ip] = nil
-    done()
-    if not self.is_stopping then self:sync(ip) end
+  local leaving = self.leaving[ip]
+  if leaving then
+    leaving[#leaving + 1] = done
+    return
   end
-  timer = async.timer(upnp.FAREWELL, finish)
-  self.leaving[ip] = finish
+  if not next(self:at(ip)) then return done() end
+  leaving = { done }
+  leaving.timer = async.timer(upnp.FAREWELL, function() self:release(ip) end)
+  self.leaving[ip] = leaving
   for _, it in pairs(self:at(ip)) do it:finish() end
 end
 
@@ -341,17 +352,13 @@ function Upnp:warn()
       or "Services with kube-vip.io/forwardUPNP: \"true\"" })
 end
 
---- A clean stop: take back what the addresses that are still here have, for at most FAREWELL seconds. In a task.
+--- A clean stop: take back what the addresses that are still here have, for at most FAREWELL seconds in a task;
+-- outside of one nothing waits.
 function Upnp:stop()
   self.is_stopping = true
-  local all = async.signal()
+  local deadline = runtime.boottime() + upnp.FAREWELL
   for _, it in pairs(self.mappings) do it:finish() end
-  local timer = async.timer(upnp.FAREWELL, function()
-    self.is_late = true
-    all:notify()
-  end)
-  while next(self.mappings) and not self.is_late do async.sleep(0.01) end
-  timer:stop()
+  while async.running() and next(self.mappings) and runtime.boottime() < deadline do async.sleep(0.01) end
   for _, it in pairs(self.mappings) do it:abandon() end
   for _, at in pairs(self.gateways) do at:close() end
 end

@@ -12,8 +12,8 @@ local leftovers = {}
 local Leftovers = { __name = "moonlb.announcer.upnp.leftovers" }
 Leftovers.__index = Leftovers
 
--- Many addresses are held in the first second: the table is read once for all of them.
-local GATHER = 1
+-- Many addresses are held in the first seconds: the table is read once for all of them.
+local GATHER = 2
 -- An address that is held once more is probed first; seconds between looks, and how many.
 local BORROW_STEP, BORROW_TRIES = 0.05, 100
 
@@ -24,11 +24,23 @@ end
 
 --- Look through that gateway's table soon.
 function Leftovers:look(at)
-  if self.due[at] then return end
-  self.due[at] = true
+  if self.due[at] then
+    self.due[at] = "again"
+    return
+  end
+  self.due[at] = "once"
   async.timer(GATHER, function()
-    self.due[at] = nil
-    if at.driver and not self.room.is_stopping then async.run(function() self:sweep(at) end) end
+    if not at.driver or self.room.is_stopping then
+      self.due[at] = nil
+      return
+    end
+    self.due[at] = "once"
+    async.run(function()
+      self:sweep(at)
+      local is_due = self.due[at] == "again"
+      self.due[at] = nil
+      if is_due then self:look(at) end
+    end)
   end)
 end
 
