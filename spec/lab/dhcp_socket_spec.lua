@@ -2,6 +2,7 @@
 -- checksums.
 -- `peer` sends by scapy and by a UDP socket; we listen on eth0 of a veth pair.
 local core = require("moonlb.core.dhcp")
+local dhcp6 = require("moonlb.core.dhcp6")
 local loop = require("spec.support.loop")
 local netns = require("spec.support.netns")
 local packet = require("moonlb.core.packet")
@@ -146,5 +147,51 @@ s.sendto(bytes.fromhex("%s"), ("255.255.255.255", 68))]]):format(hex) }))
     other:close()
     other:close()
     assert.error_matches(function() other:send(("x"):rep(60)) end, "socket is closed")
+  end))
+end)
+
+describe("packet.dhcp6_socket", function()
+  local SCAPY6 = SCAPY .. [[
+def frame6(xid, dst="02:00:00:00:00:0a", dport=546, **ip):
+    return Ether(src="02:00:00:00:00:0b", dst=dst) / IPv6(src="fe80::b", dst="fe80::ff:fe00:a", **ip) \
+        / UDP(sport=547, dport=dport) / (b"\x07" + xid.to_bytes(3, "big"))
+]]
+
+  -- `body(frames)`: what was heard so far.
+  local function test6(body)
+    return loop.test(function()
+      if not index then make_link() end
+      local frames = {}
+      local socket <close> = assert(packet.dhcp6_socket(index, function(frame) frames[#frames + 1] = frame end))
+      body(frames, socket)
+    end, 60)
+  end
+
+  local function python(script)
+    local result = assert(process.run({ "ip", "netns", "exec", "peer", "/usr/bin/python3", "-c", script }))
+    assert(result.code == 0, result.output)
+  end
+
+  it("hears what is for port 546 of our station, and nothing else: a group, another port, a fragment, another station",
+    test6(function(frames)
+      python(SCAPY6 .. [[send(frame6(1), frame6(2, dst="33:33:00:01:00:02"), frame6(3, dport=547),
+        Ether(src="02:00:00:00:00:0b",
+          dst="02:00:00:00:00:0a") / IPv6(dst="fe80::ff:fe00:a") / IPv6ExtHdrFragment(nh=17)
+        / UDP(dport=546) / b"12345678", frame6(4, dst="02:00:00:00:00:0c"), frame(5), frame6(99))]])
+      loop.until_true(function() return #frames >= 2 end, 10, "two frames")
+      local seen = {}
+      for i, frame in ipairs(frames) do seen[i] = dhcp6.decode(assert(dhcp6.unwrap(frame)).payload).xid end
+      assert.same({ 1, 99 }, seen)
+    end))
+
+  it("completes a checksum that was left to hardware", test6(function(frames)
+    netns.run("ip", "-n", "peer", "address", "replace", "fe80::b/64", "dev", "eth0", "nodad")
+    netns.run("ip", "-n", "peer", "neigh", "replace", "fe80::ff:fe00:a", "lladdr", MAC, "dev", "eth0")
+    python([[
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.sendto(b"\x07\x00\x00\x05", ("fe80::ff:fe00:a", 546, 0, socket.if_nametoindex("eth0")))]])
+    loop.until_true(function() return frames[1] end, 10, "the frame")
+    assert.equal(5, dhcp6.decode(assert(dhcp6.unwrap(frames[1])).payload).xid)
   end))
 end)

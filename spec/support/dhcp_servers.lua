@@ -116,8 +116,8 @@ Server.__index = Server
 -- @tparam string kind  of `servers.kinds`
 -- @tparam string host  the namespace
 -- @tparam[opt] table options  `lease` (seconds, 600), `t1`, `t2`, `socket_type` (Kea), `first`, `last`, `network`,
---   `prefix`, `mask`, `router`, `reserve` (`client_id`, `mac`, `address`), `folder` (of a stopped server, to go on with its leases),
---   `lab` (spec.support.lab: `host` is one of its hosts)
+--   `prefix`, `mask`, `router`, `reserve` (`client_id`, `mac`, `address`), `folder` (of a
+--   stopped server, to go on with its leases), `lab` (spec.support.lab: `host` is one of its hosts)
 function servers.start(kind, host, options)
   local all = { lease = 600, first = "10.77.0.150", last = "10.77.0.160", network = "10.77.0.0", prefix = 24,
     mask = "255.255.255.0", router = "10.77.0.1", pool6 = "fd77::1000-fd77::1fff",
