@@ -3,6 +3,7 @@
 --
 -- `simulation.run(seed, options)` plays one random history and returns what went wrong: nothing, or a list of
 -- violations with the history that led there. The same seed plays the same history.
+local balance = require("moonlb.announcer.balance")
 local claims = require("moonlb.announcer.claims")
 local hash = require("moonlb.announcer.hash")
 
@@ -11,6 +12,7 @@ local simulation = {}
 local STEP = 0.010 -- seconds; the grain of the clock
 local DUAL_LIMIT = 0.200 -- two announcers that hear each other, at most
 local VACANT_LIMIT = 0.800 -- nobody although a node could, faults coinciding
+local HEALING = 5 -- seconds without faults at the end
 local STALE = 3 -- a view of the API that is older counts as stale (30 s in moonlb.announcer.peers)
 
 local Sim = {}
@@ -35,13 +37,28 @@ function Sim:pick(list) return list[self.random.below(#list)] end
 local function edge(a, b) return a .. ">" .. b end
 
 function Sim:deliver(from, frame)
+  local cut, number, air, loss = self.cut, self.random.number, self.air, self.loss
   for _, node in ipairs(self.nodes) do
-    local is_cut = self.cut[edge(from, node.name)]
-    if node.name ~= from and not is_cut and self.random.number() >= self.loss then
+    if node ~= from and not cut[from.edges[node]] and (loss == 0 or number() >= loss) then
       local at = self.tick + self:pick(self.delays)
-      self.air[at] = self.air[at] or {}
-      table.insert(self.air[at], { node = node, frame = frame })
+      local arrivals = air[at]
+      if not arrivals then
+        arrivals = {}
+        air[at] = arrivals
+      end
+      arrivals[#arrivals + 1] = node
+      arrivals[#arrivals + 1] = frame
     end
+  end
+end
+
+function Sim:arrive()
+  local arrivals = self.air[self.tick]
+  if not arrivals then return end
+  self.air[self.tick] = nil
+  for i = 1, #arrivals, 2 do
+    local node = arrivals[i]
+    if node.up then node.inbox[#node.inbox + 1] = arrivals[i + 1] end
   end
 end
 
@@ -55,7 +72,7 @@ function Sim:boot(node)
   node.claims = claims.new({
     me = node.name,
     one_frame = self.one_frame,
-    send = function(frame) self:deliver(node.name, frame) end,
+    send = function(frame) self:deliver(node, frame) end,
     announce = function(group) node.announcing[group] = true end,
     withdraw = function(group) node.announcing[group] = nil end,
     place = function(group) return node.up and self.place[group] end,
@@ -83,7 +100,11 @@ function Sim:read_api(node)
   node.next_read = self.now + 0.04 + node.index * 0.037 % 0.2
   node.read_at = self.now
   self:read_groups(node)
-  for group, record in pairs(self.record) do node.claims:record(group, record, self.now) end
+  for _, group in ipairs(self.groups) do
+    local record, move = self.record[group], self.move[group]
+    if record then node.claims:record(group, record, self.now) end
+    if move and move.node == node.name then node.claims:move_here(group, move.term, self.now) end
+  end
   for _, group in ipairs(self.groups) do
     local willing = not self.unqualified[group .. node.name]
     if willing == (node.unwilling[group] or false) then
@@ -105,16 +126,21 @@ function Sim:write_api(node)
 end
 
 function Sim:step_node(node)
-  if not node.up or self.now < node.asleep_until or self.random.number() < 0.03 then return end
+  if not node.up or self.now < node.asleep_until then return end
   local inbox = node.inbox
-  node.inbox = {}
+  -- As the daemon does: a look when a frame came, at each tick, and sooner while there is something to wait for.
+  local has_frames, is_due = inbox[1] ~= nil, self.now >= node.next_tick
+  if not (has_frames or is_due or node.is_stirred) and not node.claims:is_waiting(self.now) then return end
+  if self.random.number() < 0.03 then return end -- the scheduler lets it wait
+  if has_frames then node.inbox = {} end
+  node.is_stirred = false
   -- The look at the clock comes before anything else: a node that slept must not act on what waited for it.
   node.claims:step(self.now)
   for _, frame in ipairs(inbox) do node.claims:hear(frame, self.now) end
   self:read_api(node)
   node.claims:step(self.now)
   self:write_api(node)
-  if self.now >= node.next_tick then
+  if is_due then
     node.next_tick = math.max(node.next_tick + claims.TICK, self.now + claims.TICK / 2)
     node.claims:send(self.now)
   end
@@ -215,7 +241,7 @@ end
 function faults.group(self, _, seconds)
   local group = self:pick(self.groups)
   self:log("%s is no more for %.1f s", group, seconds)
-  self.gone[group], self.record[group] = true, nil
+  self.gone[group], self.record[group], self.move[group] = true, nil, nil
   self.existed_at[group] = self.now + seconds
   self:later(seconds, function()
     self.gone[group] = nil
@@ -229,15 +255,34 @@ function faults.place(self, node)
   self.place[group] = { node.name }
 end
 
+local function ask_to_move(self, group, name)
+  local record = self.record[group]
+  if not record or record.node == name then return end
+  self:log("%s is asked to move from %s to %s", group, record.node, name)
+  self.move[group] = { node = name, term = record.term }
+end
+
+function faults.move(self, node) ask_to_move(self, self:pick(self.groups), node.name) end
+
+-- All at once, and by what the API says alone: `moonlb rebalance` is gentler.
+function faults.rebalance(self)
+  local names, list = {}, {}
+  for i, node in ipairs(self.nodes) do names[i] = node.name end
+  for i, group in ipairs(self.groups) do
+    list[i] = { id = group, node = self.record[group] and self.record[group].node }
+  end
+  for _, step in ipairs(balance.plan(list, names)) do ask_to_move(self, step.group.id, step.to) end
+end
+
 function faults.drain(self, node, seconds)
   if not node.up then return end
   self:log("%s drains for %.1f s", node.name, seconds)
-  node.leaving = true
+  node.leaving, node.is_stirred = true, true
   node.claims:set_leaving(true)
   local drained = node.claims
   self:later(seconds, function()
     if node.claims == drained then
-      node.leaving = false
+      node.leaving, node.is_stirred = false, true
       drained:set_leaving(false)
     end
   end)
@@ -260,10 +305,19 @@ function Sim:play_faults()
   if self.now >= self.calm_at then
     for _, node in ipairs(self.nodes) do node.asleep_until = math.min(node.asleep_until, self.now) end
   elseif self.now >= self.next_fault then
-    self.next_fault = self.now + self:pick({ 0.3, 0.8, 1.5, 3, 5 })
-    faults[self:pick(self.faults)](self, self:pick(self.nodes), self:pick({ 0.1, 0.4, 1, 3, 8 }))
-    self.fault_count = self.fault_count + 1
+    self:next()
   end
+end
+
+-- Each fault has a source of chance of its own: a history without one of them has the others as they were.
+function Sim:next()
+  self.fault_count = self.fault_count + 1
+  local network = self.random
+  self.random = random_source(self.seed * 4093 + self.fault_count)
+  self.next_fault = self.now + self:pick(self.pauses)
+  local name, node, seconds = self:pick(self.faults), self:pick(self.nodes), self:pick({ 0.1, 0.4, 1, 3, 8 })
+  if not self.skip[self.fault_count] then faults[name](self, node, seconds) end
+  self.random = network
 end
 
 -- Invariants ------------------------------------------------------------------------------------------------------
@@ -276,26 +330,28 @@ end
 local function runs(self, node) return node.up and self.now >= node.asleep_until end
 
 function Sim:check_dual(group, holders)
+  local since = self.dual[group]
+  if #holders < 2 then
+    if next(since) then self.dual[group] = {} end
+    return
+  end
   local seen = {}
   for i, a in ipairs(holders) do
     for j = i + 1, #holders do
       local b = holders[j]
-      if not self.cut[edge(a.name, b.name)] and not self.cut[edge(b.name, a.name)] then
-        local key = group .. a.name .. b.name
-        seen[key] = true
-        self.dual[key] = self.dual[key] or self.now
-        local lasts = self.now - self.dual[key]
-        self.worst_dual = math.max(self.worst_dual, lasts)
+      local key = a.edges[b]
+      if not self.cut[key] and not self.cut[b.edges[a]] then
+        seen[key] = since[key] or self.now
+        local lasts = self.now - seen[key]
+        if lasts > self.worst_dual and lasts < math.huge then self.worst_dual = lasts end
         if lasts > DUAL_LIMIT + STEP / 2 then
           self:violate("%s and %s both announce %s", a.name, b.name, group)
-          self.dual[key] = math.huge
+          seen[key] = math.huge
         end
       end
     end
   end
-  for key in pairs(self.dual) do
-    if key:sub(1, #group) == group and not seen[key] then self.dual[key] = nil end
-  end
+  self.dual[group] = seen
 end
 
 function Sim:could_serve(node, group)
@@ -305,9 +361,13 @@ function Sim:could_serve(node, group)
 end
 
 function Sim:check_vacant(group, holders)
+  if holders[1] then
+    self.vacant[group] = nil
+    return
+  end
   local can = false
   for _, node in ipairs(self.nodes) do can = can or self:could_serve(node, group) end
-  if #holders > 0 or not can then
+  if not can then
     self.vacant[group] = nil
     return
   end
@@ -322,13 +382,19 @@ end
 
 function Sim:check()
   for _, node in ipairs(self.nodes) do
-    if not runs(self, node) then node.unstable_at = self.now end
+    node.runs = runs(self, node)
+    if not node.runs then node.unstable_at = self.now end
   end
+  local holders = self.holders
   for _, group in ipairs(self.groups) do
-    local holders = {}
+    local count = 0
     for _, node in ipairs(self.nodes) do
-      if runs(self, node) and node.announcing[group] then holders[#holders + 1] = node end
+      if node.runs and node.announcing[group] then
+        count = count + 1
+        holders[count] = node
+      end
     end
+    for i = count + 1, #holders do holders[i] = nil end
     self:check_dual(group, holders)
     self:check_vacant(group, holders)
     if #holders == 1 and self.holder[group] ~= holders[1].name then
@@ -358,32 +424,34 @@ end
 --- Play one history.
 -- @tparam integer seed
 -- @tparam[opt] table options  `nodes` (2 + seed mod 5), `groups` (4), `seconds` (60), `faults` (all),
---   `loss` (random), `delays` of a frame in steps (1 to 3), `one_frame`
+--   `pauses` between faults (seconds), `skip` (set of numbers of faults that do not happen), `loss` (random), `delays` of a frame in steps (1 to 3), `one_frame`
 -- @treturn table  `violations` (list of text), `history`, `moves`, `faults`, `worst_dual`, `worst_vacancy` (seconds)
 function simulation.run(seed, options)
   options = options or {}
   local self = setmetatable({
     random = random_source(seed), now = 0, tick = 0, nodes = {}, groups = {}, air = {}, cut = {}, record = {},
-    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {},
+    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {}, move = {}, holders = {},
     history = {}, violations = {}, dual = {}, vacant = {}, holder = {},
-    next_fault = 3, fault_count = 0, moves = 0, worst_dual = 0, worst_vacancy = 0,
+    next_fault = 1.5, fault_count = 0, seed = seed, skip = options.skip or {},
+    pauses = options.pauses or { 0.3, 0.8, 1.5, 3, 5 }, moves = 0, worst_dual = 0, worst_vacancy = 0,
     faults = options.faults or fault_names, delays = options.delays or { 1, 1, 1, 1, 2, 3 },
     one_frame = options.one_frame,
   }, Sim)
   local seconds = options.seconds or 60
-  self.calm_at = seconds - 6
+  self.calm_at = seconds - HEALING
   self.loss = options.loss or self:pick({ 0, 0, 0.005, 0.02 })
-  for i = 1, options.groups or 4 do self.groups[i] = "group-" .. i end
-  for i = 1, options.nodes or 2 + seed % 5 do
-    self.nodes[i] = { name = "node-" .. i, index = i }
-    self:boot(self.nodes[i])
+  for i = 1, options.groups or 4 do
+    self.groups[i] = "group-" .. i
+    self.dual[self.groups[i]] = {}
   end
+  for i = 1, options.nodes or 2 + seed % 5 do self.nodes[i] = { name = "node-" .. i, index = i, edges = {} } end
+  for _, a in ipairs(self.nodes) do
+    for _, b in ipairs(self.nodes) do a.edges[b] = edge(a.name, b.name) end
+  end
+  for _, node in ipairs(self.nodes) do self:boot(node) end
   for tick = 0, math.floor(seconds / STEP) do
     self.tick, self.now = tick, tick * STEP
-    for _, arrival in ipairs(self.air[tick] or {}) do
-      if arrival.node.up then table.insert(arrival.node.inbox, arrival.frame) end
-    end
-    self.air[tick] = nil
+    self:arrive()
     self:play_faults()
     if options.each_step then options.each_step(self) end
     for _, node in ipairs(self.nodes) do self:step_node(node) end
@@ -395,5 +463,39 @@ function simulation.run(seed, options)
     worst_dual = self.worst_dual, worst_vacancy = self.worst_vacancy, sim = self,
   }
 end
+
+--- Of a history that goes wrong, leave out every fault that it does not need for that.
+-- @tparam integer seed
+-- @tparam[opt] table options  of `run`
+-- @treturn table|nil  the result of the shortest found; nil when nothing goes wrong
+function simulation.minimise(seed, options)
+  local skip, tried = {}, { skip = {} }
+  for key, value in pairs(options or {}) do tried[key] = value end
+  local best = simulation.run(seed, tried)
+  if not best.violations[1] then return nil end
+  local is_shorter = true
+  while is_shorter do
+    is_shorter = false
+    for number = 1, best.faults do
+      if not skip[number] then
+        tried.skip = { [number] = true }
+        for other in pairs(skip) do tried.skip[other] = true end
+        local result = simulation.run(seed, tried)
+        if result.violations[1] then
+          best, skip, is_shorter = result, tried.skip, true
+        end
+      end
+    end
+  end
+  return best
+end
+
+--- How many histories of which kind `make test` plays, by name. HISTORIES in the environment multiplies by hand.
+simulation.kinds = {
+  ["random faults"] = { count = 2500, options = { seconds = 14, pauses = { 0.2, 0.4, 0.8, 1.5, 3 } } },
+  ["digests alone"] = { count = 800,
+    options = { seconds = 12, pauses = { 0.2, 0.4, 0.8, 1.5, 3 }, one_frame = 0, delays = { 1 } } },
+  ["long histories"] = { count = 40, options = { seconds = 60 } },
+}
 
 return simulation

@@ -1,29 +1,10 @@
 local claims = require("moonlb.announcer.claims")
 local simulation = require("spec.support.placement_simulation")
 
--- HISTORIES=2000 plays more of them; SEED starts elsewhere.
-local HISTORIES = tonumber(os.getenv("HISTORIES") or 40)
-local SEED = tonumber(os.getenv("SEED") or 1)
-
-local function play(options)
-  for seed = SEED, SEED + HISTORIES - 1 do
-    local result = simulation.run(seed, options)
-    if #result.violations > 0 then
-      error(("seed %d: %s\nhistory:\n%s"):format(seed, result.violations[1], table.concat(result.history, "\n")))
-    end
-  end
-end
-
-describe("claims under random faults", function()
-  it("keep one owner for each group, and never leave one without", function() play({}) end)
-
-  it("do so on a LAN when no set fits into one frame, by digests alone", function()
-    play({ one_frame = 0, delays = { 1 }, seconds = 40 })
-  end)
-
+describe("claims", function()
   it("leave every group where it is when a node joins", function()
     local moved
-    local result = simulation.run(SEED, {
+    local result = simulation.run(1, {
       nodes = 3, faults = { "link" }, loss = 0, seconds = 12,
       each_step = function(sim)
         sim.next_fault = math.huge
@@ -37,6 +18,70 @@ describe("claims under random faults", function()
     })
     assert.same({}, result.violations)
     assert.equal(moved, result.moves)
+  end)
+
+  it("leave no group without an owner for a moment when they move on purpose, one or all at once", function()
+    local moves = 0
+    for seed = 1, 20 do
+      local has_begun, worst = false, 0
+      local result = simulation.run(seed, {
+        faults = { "move", "rebalance" }, loss = 0, seconds = 15, pauses = { 0.2, 0.8 },
+        each_step = function(sim)
+          if sim.now > 1.4 and not has_begun then has_begun, sim.worst_vacancy = true, 0 end
+          worst = sim.worst_vacancy
+        end,
+      })
+      assert.same({}, result.violations)
+      assert.equal(0, worst)
+      moves = moves + result.moves
+    end
+    assert.is_true(moves > 100, moves .. " moves")
+  end)
+end)
+
+describe("claims.move_here", function()
+  local function pair()
+    local taken = {}
+    local self = claims.new({ me = "a", send = function() end, announce = function(group) taken[group] = true end,
+      withdraw = function(group) taken[group] = nil end })
+    self:set_group("g", true, 0)
+    self:start(0)
+    local now = 0
+    local function hear(term)
+      now = now + 0.1
+      self:hear({ from = "b", digest = 0, statements = { { "g", term, false } }, relays = {}, heard = {}, want = {} }, now)
+      self:step(now)
+    end
+    for _ = 1, 8 do hear(3) end
+    return self, taken, function() return now end, hear
+  end
+
+  it("takes the group with the next term", function()
+    local self, taken, now = pair()
+    assert.is_true(self:move_here("g", 3, now()))
+    assert.same({ term = 4, node = "a" }, self.claim.g)
+    assert.is_true(taken.g)
+  end)
+
+  it("is spent once the claim has grown: a request that is read again moves nothing", function()
+    local self, taken, now, hear = pair()
+    assert.is_true(self:move_here("g", 3, now()))
+    hear(9)
+    assert.is_nil(taken.g)
+    assert.is_false(self:move_here("g", 3, now()))
+    assert.same({ term = 9, node = "b" }, self.claim.g)
+  end)
+
+  it("waits while this node is not willing, or does not hear the owner", function()
+    local self, _, now = pair()
+    self:set_willing("g", false, now())
+    assert.same({ nil, "this node cannot serve it" }, { self:move_here("g", 3, now()) })
+    self:set_willing("g", true, now())
+    self:set_leaving(true)
+    assert.same({ nil, "this node serves nothing new at present" }, { self:move_here("g", 3, now()) })
+    self:set_leaving(false)
+    assert.same({ nil, "node b, which holds it, is not heard here" }, { self:move_here("g", 3, now() + 1) })
+    assert.is_true(self:move_here("g", 3, now()))
   end)
 end)
 

@@ -382,14 +382,35 @@ function Claims:start(now)
   self.last_look = now
 end
 
---- Take a group on purpose, with a term above all heard (a planned move). The old owner yields when it hears it.
-function Claims:take(group)
+--- Take a group, with a term above all heard. The old owner yields when it hears it.
+-- @tparam string group
+-- @tparam[opt] integer above  a term that is to be exceeded, too
+function Claims:take(group, above)
   local claim = self.claim[group]
-  set_claim(self, group, { term = (claim and claim.term or 0) + 1, node = self.me })
+  set_claim(self, group, { term = math.max(claim and claim.term or 0, above or 0) + 1, node = self.me })
   self.open[group] = nil
   self.announcing[group] = true
   say(self, group)
   self.announce(group, self.claim[group])
+end
+
+--- A planned move to this node, asked for on purpose. Taken with the term after `term`, so that a request is spent by
+-- being carried out, and by whatever happened to the group since it was made: it can be heard again without harm.
+-- @tparam string group
+-- @tparam integer term  of the claim that the request looked at
+-- @tparam number now
+-- @treturn boolean  true: taken; false: spent, nothing is left to do; or nil, why not yet (for people)
+function Claims:move_here(group, term, now)
+  local claim = self.claim[group]
+  if not claim or not self.groups[group] then return nil, "no node has claimed it yet" end
+  if claim.node == self.me or claim.term > term then return false end
+  if self.unwilling[group] then return nil, "this node cannot serve it" end
+  if gives_all(self, now) then return nil, "this node serves nothing new at present" end
+  if not self:alive(claim.node, now) then
+    return nil, ("node %s, which holds it, is not heard here"):format(claim.node)
+  end
+  self:take(group, term)
+  return true
 end
 
 --- We slept, or our link was down: what we held may be somebody else's by now, and silence was our own.

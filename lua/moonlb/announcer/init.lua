@@ -10,6 +10,8 @@ local groups = require("moonlb.announcer.groups")
 local host = require("moonlb.announcer.host")
 local interface = require("moonlb.announcer.interface")
 local log = require("moonlb.core.log")
+local moves = require("moonlb.announcer.moves")
+local moving = require("moonlb.announcer.moving")
 local pace = require("moonlb.announcer.pace")
 local peers = require("moonlb.announcer.peers")
 local placement = require("moonlb.announcer.placement")
@@ -95,6 +97,7 @@ function announcer.new(options)
     is_alone = not self.settings.heartbeat, on_change = function(key) self:on_ownership(key) end,
     on_rival = function(key) self:insist(key) end })
   self.peers = peers.new(self)
+  self.moving = moving.new(self)
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
   self.upnp = upnp.new(self)
@@ -145,6 +148,7 @@ function Announcer:stop()
   self.upnp:stop()
   self.is_stopping = true
   self.peers:stop()
+  self.moving:stop()
   self.heartbeat:stop()
   self.queue:stop()
   self.slices:stop()
@@ -169,7 +173,7 @@ function Announcer:signature(service, wanted)
   return table.concat({ table.concat(wanted.addresses, ","), wanted.wishes or "", wanted.interface or "",
     tostring(wanted.is_local),
     service.metadata.uid, claim and claim.node ~= self.node and claim.term .. " " .. claim.node or "",
-    place_of(service) or "" }, "|")
+    place_of(service) or "", moves.text_of(service) or "" }, "|")
 end
 
 -- What the informer says of one Service.
@@ -239,6 +243,7 @@ function Announcer:leave_group(key, before)
   if not now or now.id ~= before.id then
     self.placement:remove(before.id)
     self.noted_owners[before.id] = nil
+    self.moving:forget(before.id)
   end
 end
 
@@ -413,6 +418,7 @@ function Announcer:decide(key, group, link, trouble)
   local is_mine, claim, why, is_failure = self.placement:owner(group.id)
   self:complain(group.services, "segment", "AnnounceFailed", is_failure and why or nil)
   self:note_owner(group, is_mine, claim)
+  self.moving:look(group, is_mine, self:ranking(group))
   if is_mine then return true, claim end
   return false, claim, trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
 end
@@ -551,6 +557,11 @@ function Announcer:on_network()
   self.fingerprint = fingerprint
   for _, fn in ipairs(self.excluded_listeners) do fn() end
   for key in pairs(self.requests) do self:place_soon(key) end
+end
+
+--- Ask for a planned move; see moonlb.announcer.moving. In a task.
+function Announcer:move(address, node)
+  return self.moving:request(address, node)
 end
 
 --- The ports that this node has opened on routers; see lua/README.md.

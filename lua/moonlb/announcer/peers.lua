@@ -48,6 +48,7 @@ function Peers:start()
     if name == owner.node and not self.is_leaving then self:on_node(node) end
   end)
   self.nodes:start()
+  self:on_node(nil) -- until it is known, a node that has to have labels has none
 end
 
 --- Why this node announces nothing yet, or nil.
@@ -55,18 +56,30 @@ function Peers:trouble()
   return self.heartbeats and self.heartbeats:trouble()
 end
 
--- Is this node to serve nothing, by what its object says?
-function Peers:on_node(node)
+--- Is a node to serve nothing, by what its object says?
+-- @tparam table|nil node  nil: it has none, or it is not read yet
+-- @tparam table settings  `ignore_exclude_lb`, `node_selector` (function of moonlb.kube.label_selector, or nil)
+-- @treturn string|nil  why
+function peers.serves_nothing(node, settings)
   local metadata = node and node.metadata or {}
-  local is_drained = type(metadata.annotations) == "table" and metadata.annotations[peers.DRAIN] == "true"
-  local is_excluded = not self.owner.settings.ignore_exclude_lb and type(metadata.labels) == "table"
-    and metadata.labels[peers.EXCLUDED] ~= nil
-  local is_drain = is_drained or is_excluded
-  if is_drain == (self.is_drain or false) then return end
-  self.is_drain = is_drain
-  log.info(is_drain and "this node is to serve nothing: others take over" or "this node serves again",
-    { annotation = is_drained, label = is_excluded })
-  self.placement:set_leaving(is_drain)
+  if type(metadata.annotations) == "table" and metadata.annotations[peers.DRAIN] == "true" then
+    return "annotation " .. peers.DRAIN
+  end
+  local labels = type(metadata.labels) == "table" and metadata.labels or {}
+  if not settings.ignore_exclude_lb and labels[peers.EXCLUDED] ~= nil then return "label " .. peers.EXCLUDED end
+  if settings.node_selector and not settings.node_selector({ metadata = { labels = labels } }) then
+    return "its labels do not match --node-selector"
+  end
+  return nil
+end
+
+-- What this node's object says now.
+function Peers:on_node(node)
+  local why = peers.serves_nothing(node, self.owner.settings)
+  if (why ~= nil) == (self.is_drain or false) then return end
+  self.is_drain = why ~= nil
+  log.info(why and "this node is to serve nothing: others take over" or "this node serves again", { reason = why })
+  self.placement:set_leaving(self.is_drain)
 end
 
 -- A tick: look at the clock, for the segments and for the API.

@@ -227,6 +227,18 @@ function Placement:describe(id)
   return { is_mine = is_mine, claim = claim, why = why, trouble = state.trouble, candidates = candidates }
 end
 
+--- A planned move of the group to this node.
+-- @tparam string id
+-- @tparam integer term  of the claim that the request looked at
+-- @treturn boolean  true: taken; false: spent; or nil, why not yet
+function Placement:move_here(id, term)
+  local state = self.groups[id]
+  if not state or not state.segment then return nil, state and (state.trouble or state.failure) or self.waits_for end
+  local taken, why = state.segment.claims:move_here(state.binary_id, term, self.now())
+  if taken then step_soon(self, state.segment) end
+  return taken, why and state.trouble or why
+end
+
 --- May this node write its claim over what the API remembers? Only a higher one, or the same.
 function Placement:outranks(id, record)
   local state = self.groups[id]

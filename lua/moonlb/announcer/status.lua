@@ -4,6 +4,7 @@
 -- @module moonlb.announcer.status
 local conflict = require("moonlb.announcer.conflict")
 local lease = require("moonlb.announcer.dhcp.record")
+local moves = require("moonlb.announcer.moves")
 local null = require("cjson").null
 local record = require("moonlb.announcer.upnp.record")
 
@@ -123,6 +124,7 @@ end
 -- @tparam table service  the object
 -- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone),
 --   `claim` `{term=, node=}` (nil: leave what the API remembers alone),
+--   `is_moved` (the request to move it is spent),
 --   `mappings` (text of the annotation about the router, false: none, nil: leave it), `outside` (entries of status for
 --   it, nil: leave them),
 --   `lease` (text for the annotation of the lease; false: none; nil: leave it),
@@ -140,6 +142,7 @@ function Status:patch(service, wanted)
     end
     ingress = build_ingress(service, wanted.addresses)
     if is_served then add_outside(ingress, service, wanted.outside) end
+    if wanted.is_moved then annotations[moves.ANNOTATION] = false end
     annotations[record.ANNOTATION] = is_served and wanted.mappings
     if self:same_ingress(ingress, ingress_of(service)) then ingress = nil end
   end

@@ -1,6 +1,7 @@
 --- Writes what is announced into the Services: one patch to /status each, only where something differs.
 -- @module moonlb.announcer.writer
 local log = require("moonlb.core.log")
+local moves = require("moonlb.announcer.moves")
 local runtime = require("moonlb.core.runtime")
 local status = require("moonlb.announcer.status")
 
@@ -96,6 +97,8 @@ function Writer:wanted(key, service)
     self.unserved[key] = nil
     -- The API may remember a higher one, of a node that is gone: that stays until somebody's is higher still.
     if self.owner.placement:outranks(group.id, self.owner:record(group)) then wanted.claim = claim end
+    local move = moves.of(service)
+    wanted.is_moved = move ~= nil and claim ~= nil and claim.term > move.term
     -- The group has another oldest Service since this turn began: it is placed in a moment, and written then.
     if not claim then
       wanted.addresses = nil

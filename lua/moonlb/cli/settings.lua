@@ -2,6 +2,8 @@
 -- The parser, the reading of the environment, `--help` and the warnings are all made from it. Flags win over the
 -- environment, our names over kube-vip's.
 -- @module moonlb.cli.settings
+local label_selector = require("moonlb.kube.label_selector")
+
 local settings = {}
 
 -- Types: text to value, or nil and what would be right. ----------------------------------------------------------
@@ -60,6 +62,13 @@ function types.level(text)
   if word == "4" or word == "5" or word == "-4" then return "debug" end
   if word:find("^[0-3]$") then return "info" end
   return nil, "debug, info, warn or error"
+end
+
+-- A function `(object) -> boolean` that says whether the object's labels match.
+function types.label_selector(text)
+  local selects, problem = label_selector.parse(text)
+  if selects then return selects end
+  return nil, "a label selector like role=edge,!slow (" .. problem .. ")"
 end
 
 local function choice(...)
@@ -142,6 +151,8 @@ settings.list = {
     "what tells this cluster's heartbeats from another's (default: the UID of namespace kube-system)"),
   setting("Announcing", "ignore_exclude_lb", "boolean", false, { "MOONLB_IGNORE_EXCLUDE_LB" },
     "announce from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers, too"),
+  setting("Announcing", "node_selector", "label_selector", nil, { "MOONLB_NODE_SELECTOR" },
+    "announce from nodes alone whose labels match, as kubectl's -l takes them (default: all)"),
   setting("Announcing", "state_dir", "text", "/run/moonlb", { "MOONLB_STATE_DIR" },
     "folder for what must survive a crash: the interfaces' ARP settings as they were"),
 
@@ -289,6 +300,9 @@ function settings.resolve(arguments, environment)
   add_unimplemented(warnings, environment)
   local ok, problem = check_lease(values, arguments, warnings)
   if not ok then return nil, problem end
+  if values.node_selector and not values.heartbeat then
+    return nil, "--node-selector with --heartbeat false: a node without heartbeats has nobody to leave its VIPs to"
+  end
   choose_halves(values)
   if not values.allocate and not values.announce then
     return nil, "--allocate false --announce false: nothing is left to do; give one of them"
