@@ -424,13 +424,15 @@ end
 --- Play one history.
 -- @tparam integer seed
 -- @tparam[opt] table options  `nodes` (2 + seed mod 5), `groups` (4), `seconds` (60), `faults` (all),
---   `pauses` between faults (seconds), `skip` (set of numbers of faults that do not happen), `loss` (random), `delays` of a frame in steps (1 to 3), `one_frame`
+--   `pauses` between faults (seconds), `skip` (set of numbers of faults that do not happen), `loss` (random),
+--   `delays` of a frame in steps (1 to 3), `one_frame`
 -- @treturn table  `violations` (list of text), `history`, `moves`, `faults`, `worst_dual`, `worst_vacancy` (seconds)
 function simulation.run(seed, options)
   options = options or {}
   local self = setmetatable({
     random = random_source(seed), now = 0, tick = 0, nodes = {}, groups = {}, air = {}, cut = {}, record = {},
-    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {}, move = {}, holders = {},
+    api_cut = {}, unqualified = {}, undo = {}, gone = {}, existed_at = {}, place = {},
+    move = {}, holders = {},
     history = {}, violations = {}, dual = {}, vacant = {}, holder = {},
     next_fault = 1.5, fault_count = 0, seed = seed, skip = options.skip or {},
     pauses = options.pauses or { 0.3, 0.8, 1.5, 3, 5 }, moves = 0, worst_dual = 0, worst_vacancy = 0,

@@ -10,7 +10,6 @@ local groups = require("moonlb.announcer.groups")
 local host = require("moonlb.announcer.host")
 local interface = require("moonlb.announcer.interface")
 local log = require("moonlb.core.log")
-local moves = require("moonlb.announcer.moves")
 local moving = require("moonlb.announcer.moving")
 local pace = require("moonlb.announcer.pace")
 local peers = require("moonlb.announcer.peers")
@@ -160,12 +159,6 @@ function Announcer:stop()
   self.pulse:close()
 end
 
--- The nodes that the leader ranked first, as text.
-local function place_of(service)
-  local annotations = service and service.metadata.annotations
-  return type(annotations) == "table" and annotations["moonlb.io/place"] or nil
-end
-
 -- All of a Service that placing looks at, as text. What this node wrote into status and claim is not among it.
 function Announcer:signature(service, wanted)
   if not wanted then return nil end
@@ -173,7 +166,7 @@ function Announcer:signature(service, wanted)
   return table.concat({ table.concat(wanted.addresses, ","), wanted.wishes or "", wanted.interface or "",
     tostring(wanted.is_local),
     service.metadata.uid, claim and claim.node ~= self.node and claim.term .. " " .. claim.node or "",
-    place_of(service) or "", moves.text_of(service) or "" }, "|")
+    moving.wishes(service) }, "|")
 end
 
 -- What the informer says of one Service.
@@ -364,16 +357,6 @@ function Announcer:insist(key)
   end
 end
 
--- The nodes that the leader ranked first for the group, or nil.
-function Announcer:ranking(group)
-  for _, key in ipairs(group.services) do
-    local text, names = place_of(self.services:get(key)), {}
-    for name in (text or ""):gmatch("[^,%s]+") do names[#names + 1] = name end
-    if text then return names end
-  end
-  return nil
-end
-
 -- The interface of the group's first address that has one: the group belongs to its segment.
 local function first_link(group, choices)
   for _, ip in ipairs(group.addresses) do
@@ -414,11 +397,11 @@ end
 -- -> is_mine, claim, and why it is not this node's
 function Announcer:decide(key, group, link, trouble)
   self.placement:update({ id = group.id, key = key, record = self:record(group), trouble = trouble,
-    interface = link, place = self:ranking(group) })
+    interface = link, place = self.moving:ranking(group) })
   local is_mine, claim, why, is_failure = self.placement:owner(group.id)
   self:complain(group.services, "segment", "AnnounceFailed", is_failure and why or nil)
   self:note_owner(group, is_mine, claim)
-  self.moving:look(group, is_mine, self:ranking(group))
+  self.moving:look(group, is_mine)
   if is_mine then return true, claim end
   return false, claim, trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
 end

@@ -19,6 +19,27 @@ function moving.new(owner)
   return self
 end
 
+-- The nodes that the leader ranked first, as text.
+local function place_of(service)
+  local annotations = service and service.metadata.annotations
+  return type(annotations) == "table" and annotations["moonlb.io/place"] or nil
+end
+
+--- All that a Service says of nodes, as text.
+function moving.wishes(service)
+  return (place_of(service) or "") .. "|" .. (moves.text_of(service) or "")
+end
+
+--- The nodes that the leader ranked first for the group, or nil.
+function Moving:ranking(group)
+  for _, key in ipairs(group.services) do
+    local text, names = place_of(self.owner.services:get(key)), {}
+    for name in (text or ""):gmatch("[^,%s]+") do names[#names + 1] = name end
+    if text then return names end
+  end
+  return nil
+end
+
 -- The latest request of the group's Services that names this node: its term.
 local function requested_term(self, group)
   local term
@@ -41,8 +62,8 @@ end
 --- The group was placed: does anybody want it here?
 -- @tparam table group  of moonlb.announcer.groups
 -- @tparam boolean is_mine
--- @tparam table|nil ranking  names of nodes, of `moonlb.io/place`
-function Moving:look(group, is_mine, ranking)
+function Moving:look(group, is_mine)
+  local ranking = self:ranking(group)
   local is_first = is_newly_first(self, group, ranking)
   self.keys[group.id] = group.services
   local term = requested_term(self, group)
