@@ -49,7 +49,8 @@ describe("claims.move_here", function()
     local now = 0
     local function hear(term)
       now = now + 0.1
-      self:hear({ from = "b", digest = 0, statements = { { "g", term, false } }, relays = {}, heard = {}, want = {} }, now)
+      self:hear({ from = "b", digest = 0, statements = { { "g", term, false } }, relays = {}, heard = {}, want = {} },
+        now)
       self:step(now)
     end
     for _ = 1, 8 do hear(3) end

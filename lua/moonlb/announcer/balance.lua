@@ -22,7 +22,7 @@ local function extremes(held, nodes)
 end
 
 --- Plan the moves: as few as possible, from the fullest node to the emptiest.
--- @tparam table groups  array of `{id=, node=}` (node: its owner, or nil); those of a node that is not in `nodes` go first
+-- @tparam table groups  array of `{id=, node=}` (node: its owner, or nil); those of a node not in `nodes` go first
 -- @tparam table nodes  array of names that may hold groups, sorted
 -- @tparam[opt] function may  `(group, node) -> boolean`: whether that node can serve the group (all)
 -- @treturn table  array of `{group=, from=, to=}`

@@ -49,7 +49,8 @@ end
 --- @tparam table options  `take(id, term)`: see Placement:move_here; `after(seconds, fn)`; `tell(id, message)`: people
 --   are to know why a group does not move yet
 function moves.new(options)
-  return setmetatable({ take = options.take, after = options.after, tell = options.tell, wanted = {}, order = {} }, Moves)
+  return setmetatable({ take = options.take, after = options.after, tell = options.tell, wanted = {}, order = {} },
+    Moves)
 end
 
 local function forget(self, id)
