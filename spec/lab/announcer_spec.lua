@@ -320,6 +320,18 @@ describe("announcer on a LAN", function()
       announcing.until_state(node, V4, "wanted")
     end))
 
+    it("may announce on a macvlan, whose parent keeps silent", test(function()
+      lan:run(nil, "ip", "link", "add", "mv0", "link", "eth0", "address", "02:00:00:00:00:a0", "type", "macvlan",
+        "mode", "bridge")
+      lan:run(nil, "ip", "link", "set", "mv0", "up")
+      cluster:service("web", V4 .. "," .. V6, nil, { ["kube-vip.io/serviceInterface"] = "mv0" })
+      until_held(V4, V6)
+      assert.same({ "02:00:00:00:00:a0" }, lan:who_has(V4))
+      assert.same({ "02:00:00:00:00:a0" }, lan:who_has(V6))
+      lan:run(nil, "ip", "link", "delete", "mv0")
+      announcing.until_state(node, V4, "wanted")
+    end))
+
     it("never takes an address that is the node's own", test(function()
       cluster:service("web", "10.77.0.2")
       loop.until_true(function() return cluster:has_event("AddressConflict") end, 5)

@@ -91,6 +91,37 @@ describe("moonlb on a LAN", function()
     server:kill("sigterm")
   end))
 
+  -- Requests one after another, each with the time that TCP needs to send its SYN again.
+  local CURLS = [[
+    while :; do
+      curl -s --max-time 5 -o /dev/null "http://$0/" && echo ok || echo "failed $?"
+      sleep 0.05
+    done]]
+
+  it("is reached by every request while addresses are flushed, the MAC changes, and moonlb is killed and comes back",
+    lab.test(function(it)
+      local moonlb = it:moonlb()
+      it:service("web")
+      local ip = it:until_address("web")
+      local client = it:start("client", "sh", "-c", CURLS, ip)
+      local function until_more(count)
+        local _, before = client:output():gsub("ok\n", "")
+        loop.until_true(function() return select(2, client:output():gsub("ok\n", "")) >= before + count end, 20,
+          count .. " more requests")
+      end
+      until_more(3)
+      it:on("node1", "ip", "address", "flush", "dev", "lo", "to", ip)
+      until_more(5)
+      it:on("node1", "ip", "link", "set", "eth0", "address", "02:00:00:00:0a:42")
+      until_more(5)
+      it:signal(moonlb, "sigkill")
+      moonlb:wait(5)
+      it:moonlb()
+      until_more(5)
+      assert.is_nil(client:output():find("failed"), client:output())
+      it:signal(client, "sigkill")
+    end))
+
   it("goes on announcing while the API is away", lab.test(function(it)
     it:moonlb()
     it:service("web")

@@ -65,6 +65,23 @@ describe("announcer", function()
     assert.is_nil(cluster:has_event("web"))
   end))
 
+  it("writes nothing at a restart, however many it holds", test(function()
+    local count = 200
+    for i = 1, count do
+      local ip = "10.0.0." .. 20 + i
+      cluster:service("s" .. i, ip, nil, { ["moonlb.io/claim"] = "4 node1", ["kube-vip.io/vipHost"] = "node1" })
+      cluster.objects["demo/s" .. i].status = { loadBalancer = { ingress = { { ip = ip,
+        ports = { { port = 80, protocol = "TCP" } } } } } }
+    end
+    start()
+    loop.until_true(function()
+      local answering = 0
+      for _, vip in pairs(node.vips) do answering = answering + (vip:is_answering() and 1 or 0) end
+      return answering == count and not next(node.unwritten) and node.queue:depth() == 0
+    end, 20, "all answer")
+    assert.same({}, cluster.writes)
+  end))
+
   it("takes over another node's claim with a higher term", test(function()
     cluster:service("web", V4, nil, { ["moonlb.io/claim"] = "4 node9" })
     start()
@@ -216,6 +233,25 @@ describe("announcer", function()
         assert.is_truthy(cluster:has_event("Withdrawn"))
       end))
     end
+
+    it("shows no address any more when for a while no node could serve it, and at once when one can", test(function()
+      local writer = require("moonlb.announcer.writer")
+      local unserved = writer.UNSERVED
+      writer.UNSERVED = 0.3
+      cluster:slice("web-1", "web", { { nodeName = "node1" } })
+      start()
+      cluster:service("web", V4, LOCAL)
+      until_status("web", V4)
+      local withdrawn_at = os.time()
+      cluster:slice("web-1", "web", {})
+      loop.until_true(function() return node.vips[V4].state == "wanted" end, 5, "withdrawn")
+      assert.equal(V4, cluster:status("web"))
+      until_status("web", "")
+      writer.UNSERVED = unserved
+      assert.is_true(os.time() - withdrawn_at < unserved)
+      cluster:slice("web-1", "web", { { nodeName = "node1" } })
+      until_status("web", V4)
+    end))
 
     it("does not hold up Services of policy Cluster", test(function()
       cluster.slice_version = "none"

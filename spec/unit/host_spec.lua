@@ -100,6 +100,23 @@ describe("announcer.host", function()
       assert.equal("conf 2 1 2, conf 2 0 0, close", nl:said())
     end)
 
+    it("sets them wherever else the same question may be heard: the parent, and interfaces that have an IPv4 address",
+      function()
+        for index = 3, 5 do nl.conf[index] = { arp_ignore = 0, arp_announce = 0 } end
+        local links = nl.links()
+        links[3] = { index = 3, name = "mv0", kind = "macvlan", parent = 4, mac = "m3", is_up = true }
+        links[4] = { index = 4, name = "eth1", mac = "m4", is_up = true }
+        links[5] = { index = 5, name = "veth1", mac = "m5", is_up = true }
+        function nl.links() return links end
+        local it = open()
+        it:silence_kernel(3)
+        assert.equal("conf 3 1 2, conf 4 1 2, conf 2 1 2", nl:said())
+        nl.tell({ type = "address", action = "new", index = 5, address = "10.5.0.1", prefix = 24, family = 4,
+          scope = "global", protocol = 0 })
+        clock:advance(0)
+        assert.equal("conf 5 1 2", nl:said())
+      end)
+
     it("keeps a stricter arp_ignore", function()
       nl.conf[2] = { arp_ignore = 2, arp_announce = 1 }
       local it = open()

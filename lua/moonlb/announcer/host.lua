@@ -99,6 +99,10 @@ function Host:changed()
     self.is_change_due = false
     if not self.is_closed then
       self:rebuild_addresses()
+      if self.are_others_silent then
+        self.are_others_silent = false
+        self:silence_others()
+      end
       self.on_change()
     end
   end)
@@ -221,15 +225,38 @@ function Host:learn(index)
   return link
 end
 
---- Keep the kernel from answering ARP for held addresses on this interface, and from announcing them as its own.
+local function silence(self, link)
+  if not link or interface.is_ours(link) then return true end	-- it was made silent, and goes with its settings
+  local ok, message, code = self.arp:apply(link)
+  if ok then return true end
+  return nil, name_capability(message, code), code
+end
+
+-- The kernel answers for addresses on lo by whatever interface hears the question, and two of them may be on one LAN.
+-- Those that only Pods are behind have no IPv4 address, and are left alone.
+function Host:silence_others()
+  if self.are_others_silent then return end
+  self.are_others_silent = true
+  for _, entry in ipairs(self.view.addresses) do
+    local link = self.view.links[entry.index]
+    local ok, message = entry.family == 6 or silence(self, link)
+    if not ok then
+      log.warn("the kernel may answer for held addresses", { interface = link.name, error = message })
+    end
+  end
+end
+
+--- Keep the kernel from answering ARP for held addresses on this interface, and from announcing them as its own; and
+-- on those that may hear the same questions: its parent, and whatever else has an IPv4 address.
 -- @treturn boolean  true; or nil, message, code
 function Host:silence_kernel(index)
   local link = self.view.links[index]
   if not link then return nil, ("interface %d is gone"):format(index), "ENODEV" end
-  if interface.is_ours(link) then return true end	-- it was made silent, and goes with its settings
-  local ok, message, code = self.arp:apply(link)
-  if ok then return true end
-  return nil, name_capability(message, code), code
+  local ok, message, code = silence(self, link)
+  if ok and link.parent then ok, message, code = silence(self, self.view.links[link.parent]) end
+  if not ok then return nil, message, code end
+  self:silence_others()
+  return true
 end
 
 --- Is `mac` that of an interface of this node?

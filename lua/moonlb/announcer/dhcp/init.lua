@@ -110,26 +110,6 @@ local function find_identity(self)
   return false
 end
 
--- The kernel would answer for addresses on lo by whatever interface hears the question. Those that only Pods are
--- behind have no IPv4 address, and are left alone.
-function Dhcp:silence_kernel()
-  local host, is_done = self.owner.host, {}
-  local function silence(index)
-    local link = host.view.links[index]
-    if is_done[index] or not link or link.is_loopback or not interface.is_segment(link) then return end
-    is_done[index] = true
-    local ok, message = host:silence_kernel(index)
-    if ok then return end
-    log.warn("the kernel may answer for leased addresses", { interface = link.name, error = message })
-  end
-  for _, entry in ipairs(host.view.addresses) do
-    if entry.family == 4 then silence(entry.index) end
-  end
-  for _, it in pairs(self.lives) do
-    if it.parent then silence(it.parent.index) end
-  end
-end
-
 --- Placement has decided about a DHCP Service: this node has the lease (`link` is where), or why it has not.
 -- @tparam string key  namespace/name
 -- @tparam table|nil link  the interface, when it is this node's
@@ -142,7 +122,8 @@ function Dhcp:place(key, link, why, is_others)
   if not find_identity(self) then return end
   if it.phase ~= "serving" then
     it.parent = link
-    self:silence_kernel()
+    local ok, message = self.owner.host:silence_kernel(link.index)
+    if not ok then log.warn("the kernel may answer for leased addresses", { interface = link.name, error = message }) end
   end
   it:serve(link)
 end
@@ -188,7 +169,6 @@ end
 --- The node's links or addresses changed.
 function Dhcp:links_changed()
   if not next(self.lives) then return end
-  self:silence_kernel()
   for _, it in pairs(self.lives) do it:links_changed(self.owner.host.view.links) end
 end
 
