@@ -108,7 +108,7 @@ void mlb_kube_access_refresh(struct mlb_kube_access *access, uint64_t now_ms, bo
  * the connection and the Host header go to the real one. */
 static int read_server(struct mlb_kube_access *access, const char *server, const char *server_name)
 {
-	char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL;
+	char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL, *zone = NULL;
 	CURLU *url = curl_url();
 	int err = -EINVAL;
 	size_t length;
@@ -127,7 +127,12 @@ static int read_server(struct mlb_kube_access *access, const char *server, const
 	length = strlen(path);
 	while (length > 0 && path[length - 1] == '/')
 		path[--length] = '\0';
-	err = asprintf(&access->base, "%s://%s:%s%s", scheme, server_name ? server_name : host, port, path) < 0 ? -ENOMEM : 0;
+	/* libcurl keeps the zone of a link-local address apart: `[fe80::1%25eth0]`, RFC 6874. */
+	if (!server_name && curl_url_get(url, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK)
+		err = asprintf(&access->base, "%s://%.*s%%25%s]:%s%s", scheme, (int)strlen(host) - 1, host, zone, port, path);
+	else
+		err = asprintf(&access->base, "%s://%s:%s%s", scheme, server_name ? server_name : host, port, path);
+	err = err < 0 ? -ENOMEM : 0;
 	if (!err && server_name &&
 	    (asprintf(&access->host_header, "Host: %s:%s", host, port) < 0 ||
 	     asprintf(&access->connect_to, "%s:%s:%s:%s", server_name, port, host, port) < 0))
@@ -137,6 +142,7 @@ out:
 	curl_free(host);
 	curl_free(port);
 	curl_free(path);
+	curl_free(zone);
 	curl_url_cleanup(url);
 	return err;
 }

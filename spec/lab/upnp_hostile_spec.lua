@@ -49,7 +49,7 @@ describe("a hostile router", function()
       router:stop_other()
     end
     local grown = memory(it) - before
-    assert.is_true(grown < 8 * 2 ^ 20, ("%d bytes more"):format(grown))
+    assert.is_true(grown < 32 * 2 ^ 20, ("%d bytes more"):format(grown))
     assert.not_matches("callback failed", it.output.node1)
     router:start()
     router:until_mapped({ ("TCP 32380 %s:80"):format(ip) }, 60)

@@ -22,12 +22,14 @@ local SEARCH_CAP = 20
 local UPTIME_SLACK = 3
 
 --- @tparam table options  `router`, `own` (the node's address there), `interface` (name), `check` (seconds),
+--   `router6() -> address|nil` (the same router by IPv6),
 --   `sample() -> mapping|nil`: one that should be on the gateway, `on_change(gateway, is_anew)`: it was found
 --   (`is_anew`: map everything), lost, or its outside address is another
 -- @treturn Gateway  searching, from the next turn of the loop on
 function gateway.new(options)
   local self = setmetatable({ router = options.router, own = options.own, interface = options.interface,
-    check_interval = options.check or gateway.CHECK, sample = options.sample, on_change = options.on_change,
+    check_interval = options.check or gateway.CHECK,
+    sample = options.sample, router6 = options.router6, on_change = options.on_change,
     wake = async.signal(), reason = ("looking for a gateway at %s on %s"):format(options.router, options.interface),
     failures = 0 }, Gateway)
   self.task = async.run(function()
@@ -122,7 +124,8 @@ function Gateway:find_igd()
     client:close()
     return nil, location
   end
-  local driver = igd.new({ description = description, own = self.own, soap = client })
+  local driver = igd.new({ description = description, own = self.own, soap = client,
+    router6 = self.router6 })
   local status, why = driver:status()
   if not status then
     driver:close()

@@ -15,10 +15,11 @@ igd.NO_ENTRY, igd.NO_SUCH_MAPPING, igd.CONFLICT, igd.PERMANENT_ONLY = 713, 714, 
 local MOST_ENTRIES = 2048
 local PROTOCOL_NUMBER = { TCP = "6", UDP = "17" }
 
---- @tparam table options  `description` (of core.upnp.decode_description), `own` (the node's address), `soap`
+--- @tparam table options  `description` (of core.upnp.decode_description), `own` (the node's address), `soap`,
+--   `router6() -> address|nil`: where the same router takes requests by IPv6
 function igd.new(options)
   return setmetatable({ own = options.own, soap = options.soap, connections = options.description.connections,
-    connection = options.description.connections[1], firewall = options.description.firewall,
+    connection = options.description.connections[1], firewall = options.description.firewall, router6 = options.router6,
     is_permanent = false, pinholes = {} }, Igd)
 end
 
@@ -71,16 +72,30 @@ local function port_of(text)
   return number and number >= 1 and number <= 65535 and number or nil
 end
 
+local function pinhole_key(m)
+  return ("%s %s %d"):format(m.address, m.protocol, m.port)
+end
+
+-- The firewall's service, by IPv6: a pinhole is given to who asks, and an IPv6 address asks by IPv6.
+function Igd:ask_firewall(m, action, arguments)
+  local host = self.router6()
+  if not self.firewall or not host then
+    return nil, self.firewall and "the router has no IPv6 address that this node routes to"
+      or "the gateway opens no pinholes for IPv6", "ENOTSUP"
+  end
+  local service = { type = self.firewall.type, host = host, port = self.firewall.port, path = self.firewall.path }
+  return self.soap:call(service, m.address, action, arguments)
+end
+
 -- AddPinhole, or UpdatePinhole while it is known (WANIPv6FirewallControl:1 sections 2.4.3, 2.4.4).
 function Igd:add_pinhole(m, lease)
-  if not self.firewall then return nil, "the gateway opens no pinholes for IPv6", "ENOTSUP" end
-  local key = ("%s %s %d"):format(m.address, m.protocol, m.port)
+  local key = pinhole_key(m)
   local known = self.pinholes[key]
-  if known and self.soap:call(self.firewall, m.address, "UpdatePinhole",
+  if known and self:ask_firewall(m, "UpdatePinhole",
       { { "UniqueID", known }, { "NewLeaseTime", tostring(lease) } }) then
     return { external_port = m.port, lease = lease }
   end
-  local values, message, code, number = self.soap:call(self.firewall, m.address, "AddPinhole",
+  local values, message, code, number = self:ask_firewall(m, "AddPinhole",
     { { "RemoteHost", "" }, { "RemotePort", "0" }, { "InternalClient", m.address },
       { "InternalPort", tostring(m.port) }, { "Protocol", PROTOCOL_NUMBER[m.protocol] },
       { "LeaseTime", tostring(lease) } })
@@ -123,11 +138,10 @@ end
 function Igd:remove(m, external_port)
   local values, message, code, number
   if m.family == 6 then
-    local key = ("%s %s %d"):format(m.address, m.protocol, m.port)
-    local id = self.pinholes[key]
+    local id = self.pinholes[pinhole_key(m)]
     if not id then return true end
-    self.pinholes[key] = nil
-    values, message, code, number = self.soap:call(self.firewall, m.address, "DeletePinhole", { { "UniqueID", id } })
+    self.pinholes[pinhole_key(m)] = nil
+    values, message, code, number = self:ask_firewall(m, "DeletePinhole", { { "UniqueID", id } })
     return values and true or number == 704 or nil, message, code, number
   end
   values, message, code, number = self.soap:call(self.connection, m.address, "DeletePortMapping",

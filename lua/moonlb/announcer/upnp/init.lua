@@ -60,9 +60,9 @@ function Upnp:link_of(it)
 end
 
 -- The default route of the interface: the VIP's own, whatever other ways the node has.
-local function router_on(self, link)
+local function router_on(self, link, family)
   local best
-  for _, route in ipairs(self.owner.host.netlink:routes(4) or {}) do
+  for _, route in ipairs(self.owner.host.netlink:routes(family) or {}) do
     local is_default = (route.prefix or 0) == 0 and route.gateway and route.table == MAIN_TABLE
     if is_default and (route.index == link.index or route.index == link.parent)
         and (not best or (route.metric or 0) < (best.metric or 0)) then
@@ -72,9 +72,16 @@ local function router_on(self, link)
   return best
 end
 
+-- The router by IPv6, as a URL's host needs it: a link-local address is of one interface.
+local function router6_on(self, link)
+  local route = router_on(self, link, 6)
+  if not route then return nil end
+  return route.gateway:find("^fe[89ab]") and route.gateway .. "%" .. link.name or route.gateway
+end
+
 -- The gateway that leads to the VIP: found before, or looked for from now on. Or nil and why there is none.
 function Upnp:gateway_for(it)
-  local route = router_on(self, self:link_of(it))
+  local route = router_on(self, self:link_of(it), 4)
   if not route then return nil, ("interface %s has no default route: no router to ask"):format(it.interface.name) end
   local own = own_address(self.owner.host.view, route.index, route.gateway)
   if not own then
@@ -83,7 +90,9 @@ function Upnp:gateway_for(it)
   local id = ("%d %s %s"):format(route.index, route.gateway, own)
   local known = self.gateways[id]
   if known then return known end
-  known = gateway.new({ router = route.gateway, own = own, interface = it.interface.name,
+  local link = self.owner.host.view.links[route.index]
+  known = gateway.new({ router = route.gateway, own = own, interface = link.name,
+    router6 = function() return router6_on(self, link) end,
     sample = function() return self:sample(known) end,
     on_change = function(changed, is_anew) self:on_gateway(changed, is_anew) end })
   known.id = id
@@ -123,6 +132,7 @@ function Upnp:specs_of(ip)
     local service = self.owner.services:get(key)
     for _, port in ipairs(service and wanted.of(service, self.mode) or {}) do
       port.service, port.uid = key, service.metadata.uid
+      if ip:find(":", 1, true) then port.external_port = port.port end	-- a pinhole translates nothing
       specs[("%s %s %d"):format(ip, port.protocol, port.port)] = port
     end
   end

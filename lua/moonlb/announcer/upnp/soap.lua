@@ -26,8 +26,10 @@ function soap.new(options)
     free = async.signal() }, Soap)
 end
 
+-- A link-local address carries its zone: `fe80::1%eth0` (RFC 6874 for the URL).
 local function origin_of(place)
-  return (place.host:find(":", 1, true) and "http://[%s]:%d" or "http://%s:%d"):format(place.host, place.port)
+  local host = place.host:gsub("%%", "%%25")
+  return (host:find(":", 1, true) and "http://[%s]:%d" or "http://%s:%d"):format(host, place.port)
 end
 
 -- One client for each pair of source and server.
