@@ -29,9 +29,7 @@
 #define REL_TIMEOUT SECOND		/* DEC_TIMEOUT too */
 #define REL_MAX_RC 4			/* DEC_MAX_RC too */
 
-#define DECLINE_WAIT (10 * SECOND)	/* as DHCPv4 has it (RFC 2131 section 3.1 (5)); RFC 8415 has no such time */
 #define REBIND_PATIENCE (60 * SECOND)	/* for a lease of which nobody says how long it lasts */
-#define PREFERENCE_MOST 255		/* section 18.2.9: taken at once */
 
 static const char *const state_names[MLB_DHCP6_STATES] = {
 	[MLB_DHCP6_INIT] = "init",
@@ -122,14 +120,14 @@ const struct mlb_dhcp6_lease *mlb_dhcp6_client_lease(const struct mlb_dhcp6_clie
 	return client->is_held ? &client->lease : NULL;
 }
 
-static bool is_holding(const struct mlb_dhcp6_client *client)
+bool mlb_dhcp6_is_holding(const struct mlb_dhcp6_client *client)
 {
 	return client->is_held && client->state != MLB_DHCP6_CHECKING;
 }
 
 int64_t mlb_dhcp6_client_deadline(const struct mlb_dhcp6_client *client)
 {
-	if (is_holding(client) && client->lease.expires < client->next)
+	if (mlb_dhcp6_is_holding(client) && client->lease.expires < client->next)
 		return client->lease.expires;
 	return client->next;
 }
@@ -155,7 +153,7 @@ static int64_t next_timeout(struct mlb_dhcp6_client *client, int64_t first, int6
 	return timeout;
 }
 
-static void enter(struct mlb_dhcp6_client *client, enum mlb_dhcp6_state state, int64_t now)
+void mlb_dhcp6_enter(struct mlb_dhcp6_client *client, enum mlb_dhcp6_state state, int64_t now)
 {
 	client->state = state;
 	client->attempts = 0;
@@ -180,16 +178,16 @@ static void solicit(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhc
 	client->next = now + client->timeout;
 }
 
-static void begin(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_begin(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
-	enter(client, MLB_DHCP6_SELECTING, now);
+	mlb_dhcp6_enter(client, MLB_DHCP6_SELECTING, now);
 	solicit(client, now, actions);
 }
 
-static void request(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_request(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
 	if (client->state != MLB_DHCP6_REQUESTING)
-		enter(client, MLB_DHCP6_REQUESTING, now);
+		mlb_dhcp6_enter(client, MLB_DHCP6_REQUESTING, now);
 	mlb_dhcp6_send(client, now, actions);
 	client->next = now + next_timeout(client, REQ_TIMEOUT, REQ_MAX_RT);
 }
@@ -201,9 +199,9 @@ static void confirm(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhc
 }
 
 /* Section 18.2.3: the first CONFIRM is delayed, since many start or get their link back at once. */
-static void enter_confirming(struct mlb_dhcp6_client *client, int64_t now)
+void mlb_dhcp6_enter_confirming(struct mlb_dhcp6_client *client, int64_t now)
 {
-	enter(client, MLB_DHCP6_CONFIRMING, now);
+	mlb_dhcp6_enter(client, MLB_DHCP6_CONFIRMING, now);
 	client->next = now + mlb_dhcp_draw_below(&client->random, CNF_MAX_DELAY);
 }
 
@@ -229,18 +227,18 @@ static void extend(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp
 static void renew(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
 	if (now < client->lease.t2) {
-		enter(client, MLB_DHCP6_RENEWING, now);
+		mlb_dhcp6_enter(client, MLB_DHCP6_RENEWING, now);
 	} else {
 		if (client->state == MLB_DHCP6_RENEWING)
 			mlb_dhcp6_note(actions, "the DHCPv6 server has not answered for %lld s; asking every server",
 				       (long long)((now - client->began) / SECOND));
-		enter(client, MLB_DHCP6_REBINDING, now);
+		mlb_dhcp6_enter(client, MLB_DHCP6_REBINDING, now);
 	}
 	extend(client, now, actions);
 }
 
-static void lose(struct mlb_dhcp6_client *client, const char *reason, const struct in6_addr *address, const char *why,
-		 struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_lose(struct mlb_dhcp6_client *client, const char *reason, const struct in6_addr *address, const char *why,
+		    struct mlb_dhcp6_actions *actions)
 {
 	struct mlb_dhcp6_action *action = mlb_dhcp6_act(actions, MLB_DHCP6_LOST);
 	char text[INET6_ADDRSTRLEN];
@@ -252,25 +250,25 @@ static void lose(struct mlb_dhcp6_client *client, const char *reason, const stru
 	client->is_granted = false;
 }
 
-static void expire(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_expire(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
-	lose(client, "expired", &client->lease.address, "has expired: no DHCPv6 server renewed it", actions);
+	mlb_dhcp6_lose(client, "expired", &client->lease.address, "has expired: no DHCPv6 server renewed it", actions);
 	client->wish = client->lease.address;
-	begin(client, now, actions);
+	mlb_dhcp6_begin(client, now, actions);
 }
 
-static void check_address(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
-			  struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_check_address(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
+			     struct mlb_dhcp6_actions *actions)
 {
 	struct mlb_dhcp6_action *action = mlb_dhcp6_act(actions, MLB_DHCP6_CHECK);
 
 	action->lease.address = lease->address;
 	client->pending = *lease;
-	enter(client, MLB_DHCP6_CHECKING, now);
+	mlb_dhcp6_enter(client, MLB_DHCP6_CHECKING, now);
 }
 
-static void bind_lease(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
-		       struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_bind_lease(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
+			  struct mlb_dhcp6_actions *actions)
 {
 	struct mlb_dhcp6_action *action = mlb_dhcp6_act(actions, MLB_DHCP6_GRANTED);
 	bool is_same = mlb_dhcp6_is_same_address(&client->granted.address, &lease->address);
@@ -278,7 +276,7 @@ static void bind_lease(struct mlb_dhcp6_client *client, int64_t now, const struc
 	action->lease = *lease;
 	action->is_new = !client->is_granted || !is_same;
 	action->is_changed = client->has_granted && !is_same;
-	enter(client, MLB_DHCP6_BOUND, now);
+	mlb_dhcp6_enter(client, MLB_DHCP6_BOUND, now);
 	client->next = lease->t1;
 	client->lease = client->granted = *lease;
 	client->is_held = client->is_granted = client->has_granted = true;
@@ -295,23 +293,23 @@ static void bind_lease(struct mlb_dhcp6_client *client, int64_t now, const struc
 static void resume(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
 	if (!client->is_granted) {
-		check_address(client, now, &client->lease, actions);
+		mlb_dhcp6_check_address(client, now, &client->lease, actions);
 	} else if (now >= client->lease.t1) {
 		renew(client, now, actions);
 	} else {
-		enter(client, MLB_DHCP6_BOUND, now);
+		mlb_dhcp6_enter(client, MLB_DHCP6_BOUND, now);
 		client->next = client->lease.t1;
 	}
 }
 
 /* On the right link, says a server; but CONFIRM tells no times (section 18.3.3). */
-static void take_confirmation(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_take_confirmation(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
 	if (client->is_held) {
 		resume(client, now, actions);
 		return;
 	}
-	enter(client, MLB_DHCP6_REBINDING, now);
+	mlb_dhcp6_enter(client, MLB_DHCP6_REBINDING, now);
 	extend(client, now, actions);
 }
 
@@ -322,7 +320,7 @@ static void keep_or_begin(struct mlb_dhcp6_client *client, int64_t now, struct m
 
 	client->wish = client->lease.address;
 	if (!client->is_held) {
-		begin(client, now, actions);
+		mlb_dhcp6_begin(client, now, actions);
 		return;
 	}
 	mlb_dhcp6_note(actions, "no DHCPv6 server has confirmed %s; it is used on until its lease expires",
@@ -340,7 +338,7 @@ void mlb_dhcp6_client_start(struct mlb_dhcp6_client *client, int64_t now, struct
 	client->wish = client->lease.address;
 	client->is_held = client->options.has_lease && client->lease.expires > now;
 	if (client->is_held || (client->options.has_lease && client->lease.expires == 0)) {
-		enter_confirming(client, now);
+		mlb_dhcp6_enter_confirming(client, now);
 		return;
 	}
 	/* Section 18.2.1: the first SOLICIT is delayed. */
@@ -351,10 +349,10 @@ static void give_up_request(struct mlb_dhcp6_client *client, int64_t now, struct
 {
 	mlb_dhcp6_note(actions, "a DHCPv6 server offered an address, but did not answer %d REQUESTs", REQ_MAX_RC);
 	client->avoided = client->pending.server;
-	begin(client, now, actions);
+	mlb_dhcp6_begin(client, now, actions);
 }
 
-static void repeat_farewell(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
+void mlb_dhcp6_repeat_farewell(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
 {
 	int64_t end = client->state == MLB_DHCP6_DECLINED ? client->wait_until : MLB_DHCP6_NEVER;
 
@@ -366,7 +364,7 @@ static void repeat_farewell(struct mlb_dhcp6_client *client, int64_t now, struct
 	} else if (client->state == MLB_DHCP6_DECLINED) {
 		client->next = end;
 	} else {
-		enter(client, MLB_DHCP6_ENDED, now);
+		mlb_dhcp6_enter(client, MLB_DHCP6_ENDED, now);
 	}
 }
 
@@ -374,32 +372,32 @@ void mlb_dhcp6_client_tick(struct mlb_dhcp6_client *client, int64_t now, struct 
 {
 	if (now < mlb_dhcp6_client_deadline(client))
 		return;
-	if (is_holding(client) && now >= client->lease.expires) {
-		expire(client, now, actions);
+	if (mlb_dhcp6_is_holding(client) && now >= client->lease.expires) {
+		mlb_dhcp6_expire(client, now, actions);
 		return;
 	}
 	switch (client->state) {
 	case MLB_DHCP6_INIT:
-		begin(client, now, actions);
+		mlb_dhcp6_begin(client, now, actions);
 		break;
 	case MLB_DHCP6_DECLINED:
 		if (now >= client->wait_until)
-			begin(client, now, actions);
+			mlb_dhcp6_begin(client, now, actions);
 		else
-			repeat_farewell(client, now, actions);
+			mlb_dhcp6_repeat_farewell(client, now, actions);
 		break;
 	case MLB_DHCP6_RELEASING:
-		repeat_farewell(client, now, actions);
+		mlb_dhcp6_repeat_farewell(client, now, actions);
 		break;
 	case MLB_DHCP6_SELECTING:
 		if (client->best)
-			request(client, now, actions);
+			mlb_dhcp6_request(client, now, actions);
 		else
 			solicit(client, now, actions);
 		break;
 	case MLB_DHCP6_REQUESTING:
 		if (client->attempts < REQ_MAX_RC)
-			request(client, now, actions);
+			mlb_dhcp6_request(client, now, actions);
 		else
 			give_up_request(client, now, actions);
 		break;
@@ -413,7 +411,7 @@ void mlb_dhcp6_client_tick(struct mlb_dhcp6_client *client, int64_t now, struct 
 		if (client->is_held || now - client->began < REBIND_PATIENCE)
 			extend(client, now, actions);
 		else
-			begin(client, now, actions);
+			mlb_dhcp6_begin(client, now, actions);
 		break;
 	case MLB_DHCP6_RENEWING:
 		if (now < client->lease.t2) {
@@ -424,172 +422,6 @@ void mlb_dhcp6_client_tick(struct mlb_dhcp6_client *client, int64_t now, struct 
 		break;
 	case MLB_DHCP6_BOUND:
 		renew(client, now, actions);
-		break;
-	default:
-		break;
-	}
-}
-
-/* Section 18.2.9: the highest preference; among equals, the address that is wished for. One that comes after the first wait is
- * taken at once. */
-static void take_offer(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *offer,
-		       uint8_t preference, struct mlb_dhcp6_actions *actions)
-{
-	const struct in6_addr *wish = mlb_dhcp6_wish(client);
-	bool is_avoided = client->avoided.length && mlb_dhcp6_is_same_duid(&offer->server, &client->avoided);
-	bool is_wish = mlb_dhcp6_is_set(wish) && mlb_dhcp6_is_same_address(&offer->address, wish);
-	int rate = 1 + (is_wish ? 1 : 0) + 2 * preference + (is_avoided ? 0 : 1024);
-
-	if (rate <= client->best)
-		return;
-	client->best = rate;
-	client->pending = *offer;
-	if ((preference == PREFERENCE_MOST || client->attempts > 1) && !is_avoided)
-		request(client, now, actions);
-}
-
-static void take_lease(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
-		       struct mlb_dhcp6_actions *actions)
-{
-	bool is_ours = client->is_held && client->is_granted &&
-		       mlb_dhcp6_is_same_address(&lease->address, &client->lease.address);
-
-	if (is_ours)
-		bind_lease(client, now, lease, actions);
-	else
-		check_address(client, now, lease, actions);
-}
-
-/* Begins anew at once the first time, each further time later, up to 64 s: who denies each time gets no tight loop. */
-static void take_denial(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
-			struct mlb_dhcp6_actions *actions)
-{
-	unsigned doubled = client->failures < 7 ? client->failures : 7;
-	bool is_request = client->state == MLB_DHCP6_REQUESTING;
-
-	if (client->is_held || !is_request)
-		lose(client, "nak", &client->lease.address, "is not ours: a DHCPv6 server refuses it", actions);
-	else
-		mlb_dhcp6_note(actions, "a DHCPv6 server offered an address and then refused it");
-	client->avoided.length = 0;
-	if (is_request)
-		client->avoided = lease->server;
-	memset(&client->wish, 0, sizeof(client->wish));
-	client->failures++;
-	if (doubled == 0) {
-		begin(client, now, actions);
-		return;
-	}
-	enter(client, MLB_DHCP6_INIT, now);
-	client->next = now + (SECOND << (doubled - 1));
-}
-
-/* Section 18.2.10.1, NoBinding: ask that server to make the lease anew. The address stays ours until it expires. */
-static void ask_again(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
-		      struct mlb_dhcp6_actions *actions)
-{
-	client->pending = client->lease;
-	client->pending.server = lease->server;
-	request(client, now, actions);
-}
-
-void mlb_dhcp6_client_receive(struct mlb_dhcp6_client *client, int64_t now, const uint8_t *frame, size_t length,
-			      struct mlb_dhcp6_actions *actions)
-{
-	struct mlb_dhcp6_lease lease;
-	uint8_t preference;
-
-	switch (mlb_dhcp6_judge(client, now, frame, length, &lease, &preference, actions)) {
-	case MLB_DHCP6_OFFERED:
-		take_offer(client, now, &lease, preference, actions);
-		break;
-	case MLB_DHCP6_GIVEN:
-		take_lease(client, now, &lease, actions);
-		break;
-	case MLB_DHCP6_CONFIRMED:
-		take_confirmation(client, now, actions);
-		break;
-	case MLB_DHCP6_UNKNOWN:
-		ask_again(client, now, &lease, actions);
-		break;
-	case MLB_DHCP6_DENIED:
-		take_denial(client, now, &lease, actions);
-		break;
-	case MLB_DHCP6_DONE:
-		if (client->state == MLB_DHCP6_RELEASING)
-			enter(client, MLB_DHCP6_ENDED, now);
-		else
-			client->next = client->wait_until;
-		break;
-	case MLB_DHCP6_IGNORE:
-		break;
-	}
-}
-
-static void decline(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
-{
-	enter(client, MLB_DHCP6_DECLINED, now);
-	client->wait_until = now + DECLINE_WAIT;
-	repeat_farewell(client, now, actions);
-	lose(client, "declined", &client->pending.address, "is in use by somebody else: declined", actions);
-	memset(&client->wish, 0, sizeof(client->wish));
-}
-
-void mlb_dhcp6_client_checked(struct mlb_dhcp6_client *client, int64_t now, bool is_free,
-			      struct mlb_dhcp6_actions *actions)
-{
-	bool is_bound = client->state == MLB_DHCP6_BOUND || client->state == MLB_DHCP6_RENEWING ||
-			client->state == MLB_DHCP6_REBINDING;
-	struct mlb_dhcp6_lease lease = client->pending;
-
-	if (client->state == MLB_DHCP6_CHECKING) {
-		client->lease = lease;
-		if (!is_free)
-			decline(client, now, actions);
-		else if (lease.expires <= now)
-			expire(client, now, actions);
-		else
-			bind_lease(client, now, &lease, actions);
-	} else if (is_bound && client->is_held && !is_free) {
-		client->pending = client->lease;
-		decline(client, now, actions);
-	}
-}
-
-void mlb_dhcp6_client_release(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
-{
-	bool is_asked = client->state == MLB_DHCP6_REQUESTING || client->state == MLB_DHCP6_CHECKING;
-	bool has_lease = client->is_held || client->state == MLB_DHCP6_CONFIRMING || client->state == MLB_DHCP6_REBINDING;
-
-	if (client->state == MLB_DHCP6_RELEASING || client->state == MLB_DHCP6_ENDED)
-		return;
-	if (!is_asked)
-		client->pending = client->lease;
-	client->is_held = client->is_granted = false;
-	/* A REQUEST may have been granted although its REPLY is still under way. */
-	if ((is_asked || has_lease) && client->pending.server.length) {
-		enter(client, MLB_DHCP6_RELEASING, now);
-		repeat_farewell(client, now, actions);
-	} else {
-		enter(client, MLB_DHCP6_ENDED, now);
-	}
-}
-
-void mlb_dhcp6_client_link_up(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions)
-{
-	switch (client->state) {
-	case MLB_DHCP6_BOUND:
-	case MLB_DHCP6_RENEWING:
-	case MLB_DHCP6_REBINDING:
-	case MLB_DHCP6_CONFIRMING:
-		if (is_holding(client) && now >= client->lease.expires)
-			expire(client, now, actions);
-		else
-			enter_confirming(client, now);
-		break;
-	case MLB_DHCP6_SELECTING:
-	case MLB_DHCP6_REQUESTING:
-		begin(client, now, actions);
 		break;
 	default:
 		break;

@@ -1,5 +1,5 @@
-/* A DHCPv6 client for one address (IA_NA; RFC 8415 section 18.2) as a pure state machine, as dhcp_client.h is for IPv4. All times
- * are milliseconds of CLOCK_BOOTTIME. */
+/* A DHCPv6 client for one address (IA_NA; RFC 8415 section 18.2) as a pure state machine, as dhcp_client.h is for IPv4. All
+ * times are milliseconds of CLOCK_BOOTTIME. */
 #ifndef MLB_DHCP6_CLIENT_H
 #define MLB_DHCP6_CLIENT_H
 

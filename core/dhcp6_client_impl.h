@@ -1,5 +1,5 @@
-/* What the files of the DHCPv6 client share: dhcp6_client.c moves between states, dhcp6_client_send.c writes messages,
- * dhcp6_client_answer.c judges answers. */
+/* What the files of the DHCPv6 client share: dhcp6_client.c moves between states as time goes by,
+ * dhcp6_client_events.c when something happens; dhcp6_client_send.c writes messages, dhcp6_client_answer.c judges answers. */
 #ifndef MLB_DHCP6_CLIENT_IMPL_H
 #define MLB_DHCP6_CLIENT_IMPL_H
 
@@ -57,10 +57,35 @@ enum mlb_dhcp6_verdict {
 	MLB_DHCP6_DONE,		/* REPLY to DECLINE or RELEASE */
 };
 
-/* Judge a frame by the present state; what is ignored has been counted. `*ret_lease` has the server always, the rest for OFFERED
- * and GIVEN. */
+/* Judge a frame by the present state; what is ignored has been counted. `*ret_lease` has the server always, the rest for
+ * OFFERED and GIVEN. */
 enum mlb_dhcp6_verdict mlb_dhcp6_judge(struct mlb_dhcp6_client *client, int64_t now, const uint8_t *frame, size_t length,
 				       struct mlb_dhcp6_lease *ret_lease, uint8_t *ret_preference,
 				       struct mlb_dhcp6_actions *actions);
+
+/* Transitions of dhcp6_client.c: to SELECTING; to REQUESTING `pending`; to CONFIRMING `lease`, and on from there; to CHECKING
+ * and BOUND. */
+void mlb_dhcp6_begin(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions);
+void mlb_dhcp6_request(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions);
+void mlb_dhcp6_enter_confirming(struct mlb_dhcp6_client *client, int64_t now);
+void mlb_dhcp6_take_confirmation(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions);
+void mlb_dhcp6_check_address(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
+			     struct mlb_dhcp6_actions *actions);
+void mlb_dhcp6_bind_lease(struct mlb_dhcp6_client *client, int64_t now, const struct mlb_dhcp6_lease *lease,
+			  struct mlb_dhcp6_actions *actions);
+void mlb_dhcp6_expire(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions);
+
+/* Send DECLINE or RELEASE of `pending`, up to four times. */
+void mlb_dhcp6_repeat_farewell(struct mlb_dhcp6_client *client, int64_t now, struct mlb_dhcp6_actions *actions);
+
+/* The address is not ours, now or any more. */
+void mlb_dhcp6_lose(struct mlb_dhcp6_client *client, const char *reason, const struct in6_addr *address, const char *why,
+		    struct mlb_dhcp6_actions *actions);
+
+/* Is there a lease whose end must be watched? */
+bool mlb_dhcp6_is_holding(const struct mlb_dhcp6_client *client);
+
+/* Begin another exchange, in another state. */
+void mlb_dhcp6_enter(struct mlb_dhcp6_client *client, enum mlb_dhcp6_state state, int64_t now);
 
 #endif

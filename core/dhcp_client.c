@@ -16,8 +16,6 @@
 #define LAST_DELAY (64 * SECOND)
 #define REQUESTS 4			/* sections 3.1 (5), 3.2 (4): 60 s in all */
 #define REBOOT_PATIENCE (56 * SECOND)	/* as long as four REQUESTs take at least; short leases send more in that time */
-#define COLLECT SECOND			/* how long a better offer is waited for, when one is conceivable */
-#define DECLINE_WAIT (10 * SECOND)	/* section 3.1 (5) */
 #define RENEW_FLOOR (60 * SECOND)	/* section 4.4.5 */
 #define SHORT_FLOOR SECOND		/* our own, where that one would leave no second try */
 
@@ -95,7 +93,7 @@ const struct mlb_dhcp_lease *mlb_dhcp_client_lease(const struct mlb_dhcp_client 
 	return client->is_held ? &client->lease : NULL;
 }
 
-static bool is_holding(const struct mlb_dhcp_client *client)
+bool mlb_dhcp_is_holding(const struct mlb_dhcp_client *client)
 {
 	return client->is_held && (client->state == MLB_DHCP_BOUND || client->state == MLB_DHCP_RENEWING ||
 				   client->state == MLB_DHCP_REBINDING || client->state == MLB_DHCP_REBOOTING);
@@ -103,12 +101,12 @@ static bool is_holding(const struct mlb_dhcp_client *client)
 
 int64_t mlb_dhcp_client_deadline(const struct mlb_dhcp_client *client)
 {
-	if (is_holding(client) && client->lease.expires < client->next)
+	if (mlb_dhcp_is_holding(client) && client->lease.expires < client->next)
 		return client->lease.expires;
 	return client->next;
 }
 
-static void enter(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now)
+void mlb_dhcp_enter(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now)
 {
 	client->state = state;
 	client->attempts = 0;
@@ -120,7 +118,7 @@ static void enter(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int
 
 static void enter_transaction(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now)
 {
-	enter(client, state, now);
+	mlb_dhcp_enter(client, state, now);
 	client->xid = mlb_dhcp_draw(&client->random);
 }
 
@@ -160,27 +158,27 @@ static void discover(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhc
 	client->next = now + back_off(client);
 }
 
-static void begin(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
+void mlb_dhcp_begin(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
 {
 	client->is_held = false;
 	enter_transaction(client, MLB_DHCP_SELECTING, now);
 	discover(client, now, actions);
 }
 
-static void begin_after(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now, int64_t delay)
+void mlb_dhcp_begin_after(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now, int64_t delay)
 {
 	client->is_held = false;
-	enter(client, state, now);
+	mlb_dhcp_enter(client, state, now);
 	client->next = now + delay;
 }
 
 /* REQUEST in SELECTING's footsteps: same transaction, same secs (RFC 2131 section 4.4.1). */
-static void request_offered(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
+void mlb_dhcp_request_offered(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
 {
 	if (client->state != MLB_DHCP_REQUESTING) {
 		uint16_t secs = client->secs;
 
-		enter(client, MLB_DHCP_REQUESTING, now);
+		mlb_dhcp_enter(client, MLB_DHCP_REQUESTING, now);
 		client->secs = secs;
 	}
 	client->attempts++;
@@ -202,7 +200,7 @@ static void request_reboot(struct mlb_dhcp_client *client, int64_t now, struct m
 	client->next = now + delay;
 }
 
-static void reboot(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
+void mlb_dhcp_reboot(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
 {
 	enter_transaction(client, MLB_DHCP_REBOOTING, now);
 	request_reboot(client, now, actions);
@@ -247,8 +245,8 @@ static void renew(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_a
 	request_renewal(client, now, actions);
 }
 
-static void lose(struct mlb_dhcp_client *client, const char *reason, uint32_t address, const char *message,
-		 uint32_t server, struct mlb_dhcp_actions *actions)
+void mlb_dhcp_lose(struct mlb_dhcp_client *client, const char *reason, uint32_t address, const char *message,
+		   uint32_t server, struct mlb_dhcp_actions *actions)
 {
 	struct mlb_dhcp_action *action = mlb_dhcp_act(actions, MLB_DHCP_LOST);
 	char first[MLB_IPV4_TEXT], second[MLB_IPV4_TEXT];
@@ -260,13 +258,13 @@ static void lose(struct mlb_dhcp_client *client, const char *reason, uint32_t ad
 	client->is_granted = false;
 }
 
-static void expire(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
+void mlb_dhcp_expire(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
 {
-	lose(client, "expired", client->lease.address, "the lease of %s has expired: neither server %s nor another renewed it",
-	     client->lease.server, actions);
+	mlb_dhcp_lose(client, "expired", client->lease.address,
+		      "the lease of %s has expired: neither server %s nor another renewed it", client->lease.server, actions);
 	client->wish = client->lease.address;
 	client->former_server = client->lease.server;
-	begin(client, now, actions);
+	mlb_dhcp_begin(client, now, actions);
 }
 
 static void note_short(const struct mlb_dhcp_lease *lease, struct mlb_dhcp_actions *actions)
@@ -277,8 +275,8 @@ static void note_short(const struct mlb_dhcp_lease *lease, struct mlb_dhcp_actio
 			      (long long)((lease->expires - lease->at) / SECOND));
 }
 
-static void bind_lease(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
-		       struct mlb_dhcp_actions *actions)
+void mlb_dhcp_bind_lease(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
+			 struct mlb_dhcp_actions *actions)
 {
 	const struct mlb_dhcp_lease *before = &client->granted;
 	struct mlb_dhcp_action *action = mlb_dhcp_act(actions, MLB_DHCP_GRANTED);
@@ -287,7 +285,7 @@ static void bind_lease(struct mlb_dhcp_client *client, int64_t now, const struct
 	action->is_new = !client->is_granted || before->address != lease->address;
 	action->is_changed = before->address && (before->address != lease->address || before->prefix != lease->prefix ||
 						 before->router != lease->router);
-	enter(client, MLB_DHCP_BOUND, now);
+	mlb_dhcp_enter(client, MLB_DHCP_BOUND, now);
 	client->next = lease->t1;
 	client->lease = client->granted = *lease;
 	client->is_held = client->is_granted = true;
@@ -299,13 +297,13 @@ static void bind_lease(struct mlb_dhcp_client *client, int64_t now, const struct
 		note_short(lease, actions);
 }
 
-static void check_address(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
-			  struct mlb_dhcp_actions *actions)
+void mlb_dhcp_check_address(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
+			    struct mlb_dhcp_actions *actions)
 {
 	struct mlb_dhcp_action *action = mlb_dhcp_act(actions, MLB_DHCP_CHECK);
 
 	action->lease.address = lease->address;
-	enter(client, MLB_DHCP_CHECKING, now);
+	mlb_dhcp_enter(client, MLB_DHCP_CHECKING, now);
 	client->pending = *lease;
 }
 
@@ -317,17 +315,17 @@ static void keep_or_begin(struct mlb_dhcp_client *client, int64_t now, struct ml
 	client->wish = client->lease.address;
 	client->former_server = client->lease.server;
 	if (!client->is_held) {
-		begin(client, now, actions);
+		mlb_dhcp_begin(client, now, actions);
 		return;
 	}
 	mlb_dhcp_note(actions, "no DHCP server has confirmed %s; it is used on until its lease expires",
 		      mlb_ipv4_text(client->lease.address, address));
 	if (!client->is_granted) {
-		check_address(client, now, &client->lease, actions);
+		mlb_dhcp_check_address(client, now, &client->lease, actions);
 	} else if (now >= client->lease.t1) {
 		renew(client, now, actions);
 	} else {
-		enter(client, MLB_DHCP_BOUND, now);
+		mlb_dhcp_enter(client, MLB_DHCP_BOUND, now);
 		client->next = client->lease.t1;
 	}
 }
@@ -340,7 +338,7 @@ void mlb_dhcp_client_start(struct mlb_dhcp_client *client, int64_t now, struct m
 		return;
 	client->is_started = true;
 	if (!client->options.has_lease) {
-		begin(client, now, actions);
+		mlb_dhcp_begin(client, now, actions);
 		return;
 	}
 	client->lease = client->options.lease;
@@ -348,9 +346,9 @@ void mlb_dhcp_client_start(struct mlb_dhcp_client *client, int64_t now, struct m
 	client->former_server = client->lease.server;
 	client->is_held = client->lease.expires > now;
 	if (client->lease.expires == 0 || client->is_held)
-		reboot(client, now, actions);
+		mlb_dhcp_reboot(client, now, actions);
 	else
-		begin(client, now, actions);
+		mlb_dhcp_begin(client, now, actions);
 }
 
 static void give_up_request(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
@@ -360,31 +358,31 @@ static void give_up_request(struct mlb_dhcp_client *client, int64_t now, struct 
 	mlb_dhcp_note(actions, "server %s offered %s, but did not answer %d REQUESTs",
 		      mlb_ipv4_text(client->pending.server, server), mlb_ipv4_text(client->pending.address, address), REQUESTS);
 	client->avoided = client->pending.server;
-	begin(client, now, actions);
+	mlb_dhcp_begin(client, now, actions);
 }
 
 void mlb_dhcp_client_tick(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
 {
 	if (now < mlb_dhcp_client_deadline(client))
 		return;
-	if (is_holding(client) && now >= client->lease.expires) {
-		expire(client, now, actions);
+	if (mlb_dhcp_is_holding(client) && now >= client->lease.expires) {
+		mlb_dhcp_expire(client, now, actions);
 		return;
 	}
 	switch (client->state) {
 	case MLB_DHCP_INIT:
 	case MLB_DHCP_DECLINED:
-		begin(client, now, actions);
+		mlb_dhcp_begin(client, now, actions);
 		break;
 	case MLB_DHCP_SELECTING:
 		if (client->best)
-			request_offered(client, now, actions);
+			mlb_dhcp_request_offered(client, now, actions);
 		else
 			discover(client, now, actions);
 		break;
 	case MLB_DHCP_REQUESTING:
 		if (client->attempts < REQUESTS)
-			request_offered(client, now, actions);
+			mlb_dhcp_request_offered(client, now, actions);
 		else
 			give_up_request(client, now, actions);
 		break;
@@ -406,147 +404,6 @@ void mlb_dhcp_client_tick(struct mlb_dhcp_client *client, int64_t now, struct ml
 		break;
 	case MLB_DHCP_REBINDING:
 		request_renewal(client, now, actions);
-		break;
-	default:
-		break;
-	}
-}
-
-/* The first offer is taken, unless another could be better: the address of before, the wish, not from a server that let us
- * down. Then a second is waited. */
-static void take_offer(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *offer,
-		       struct mlb_dhcp_actions *actions)
-{
-	bool is_best;
-	int rate = mlb_dhcp_rate(client, offer, &is_best);
-
-	if (rate <= client->best)
-		return;
-	client->pending = *offer;
-	if (is_best) {
-		request_offered(client, now, actions);
-		return;
-	}
-	if (client->best == 0)
-		client->next = now + COLLECT;
-	client->best = rate;
-}
-
-static void take_ack(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
-		     struct mlb_dhcp_actions *actions)
-{
-	bool is_renewal = client->state == MLB_DHCP_RENEWING || client->state == MLB_DHCP_REBINDING;
-
-	if (is_renewal && lease->address == client->lease.address)
-		bind_lease(client, now, lease, actions);
-	else
-		check_address(client, now, lease, actions);
-}
-
-/* The first NAK begins anew at once (RFC 2131 section 3.1 (4)), each further one later, up to 64 s. */
-static void take_nak(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_message *nak,
-		     struct mlb_dhcp_actions *actions)
-{
-	char server[MLB_IPV4_TEXT], address[MLB_IPV4_TEXT];
-	unsigned doubled = client->failures < 7 ? client->failures : 7;
-
-	if (client->state == MLB_DHCP_REQUESTING)
-		mlb_dhcp_note(actions, "server %s offered %s and then refused it (NAK)", mlb_ipv4_text(nak->server, server),
-			      mlb_ipv4_text(client->pending.address, address));
-	else
-		lose(client, "nak", client->lease.address, "%s is not ours: server %s refuses it (NAK)", nak->server, actions);
-	client->wish = 0;
-	client->avoided = client->state == MLB_DHCP_REQUESTING ? nak->server : 0;
-	client->failures++;
-	if (doubled == 0)
-		begin(client, now, actions);
-	else
-		begin_after(client, MLB_DHCP_INIT, now, SECOND << (doubled - 1));
-}
-
-void mlb_dhcp_client_receive(struct mlb_dhcp_client *client, int64_t now, const uint8_t *frame, size_t length,
-			     struct mlb_dhcp_actions *actions)
-{
-	struct mlb_dhcp_message message;
-	struct mlb_dhcp_lease lease;
-
-	switch (mlb_dhcp_judge(client, now, frame, length, &lease, &message, actions)) {
-	case MLB_DHCP_OFFER:
-		take_offer(client, now, &lease, actions);
-		break;
-	case MLB_DHCP_ACK:
-		take_ack(client, now, &lease, actions);
-		break;
-	case MLB_DHCP_NAK:
-		take_nak(client, now, &message, actions);
-		break;
-	default:
-		break;
-	}
-}
-
-/* RFC 2131 section 3.1 (5); the address is not asked for again. */
-static void decline(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
-		    struct mlb_dhcp_actions *actions)
-{
-	const struct mlb_dhcp_lease declined = *lease;
-
-	client->xid = mlb_dhcp_draw(&client->random);
-	mlb_dhcp_send_decline(client, &declined, actions);
-	lose(client, "declined", declined.address, "%s of server %s is in use by somebody else: declined", declined.server,
-	     actions);
-	client->wish = 0;
-	begin_after(client, MLB_DHCP_DECLINED, now, DECLINE_WAIT);
-}
-
-void mlb_dhcp_client_checked(struct mlb_dhcp_client *client, int64_t now, bool is_free, struct mlb_dhcp_actions *actions)
-{
-	struct mlb_dhcp_lease lease = client->pending;
-
-	if (client->state == MLB_DHCP_CHECKING) {
-		client->lease = lease;
-		if (!is_free)
-			decline(client, now, &lease, actions);
-		else if (lease.expires <= now)
-			expire(client, now, actions);
-		else
-			bind_lease(client, now, &lease, actions);
-	} else if (is_holding(client) && !is_free) {
-		decline(client, now, &client->lease, actions);
-	}
-}
-
-void mlb_dhcp_client_release(struct mlb_dhcp_client *client, int64_t now, const char *reason,
-			     struct mlb_dhcp_actions *actions)
-{
-	bool is_asked = client->state == MLB_DHCP_REQUESTING || client->state == MLB_DHCP_CHECKING;
-	bool has_lease = client->is_held || client->state == MLB_DHCP_REBOOTING;
-
-	client->xid = mlb_dhcp_draw(&client->random);
-	/* A REQUEST may have been granted although its ACK is still under way. */
-	if (is_asked && client->pending.server)
-		mlb_dhcp_send_release(client, &client->pending, reason, actions);
-	if (has_lease && client->lease.server && !(is_asked && client->lease.address == client->pending.address))
-		mlb_dhcp_send_release(client, &client->lease, reason, actions);
-	client->is_held = client->is_granted = false;
-	enter(client, MLB_DHCP_ENDED, now);
-}
-
-void mlb_dhcp_client_link_up(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions)
-{
-	switch (client->state) {
-	case MLB_DHCP_BOUND:
-	case MLB_DHCP_RENEWING:
-	case MLB_DHCP_REBINDING:
-	case MLB_DHCP_REBOOTING:
-		if (is_holding(client) && now >= client->lease.expires)
-			expire(client, now, actions);
-		else
-			reboot(client, now, actions);
-		break;
-	case MLB_DHCP_SELECTING:
-	case MLB_DHCP_REQUESTING:
-		begin(client, now, actions);
 		break;
 	default:
 		break;

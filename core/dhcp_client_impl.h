@@ -1,5 +1,5 @@
-/* What the files of the DHCPv4 client share: dhcp_client.c moves between states, dhcp_client_send.c writes messages,
- * dhcp_client_answer.c judges answers. */
+/* What the files of the DHCPv4 client share: dhcp_client.c moves between states as time goes by,
+ * dhcp_client_events.c when something happens; dhcp_client_send.c writes messages, dhcp_client_answer.c judges answers. */
 #ifndef MLB_DHCP_CLIENT_IMPL_H
 #define MLB_DHCP_CLIENT_IMPL_H
 
@@ -56,5 +56,27 @@ enum mlb_dhcp_type mlb_dhcp_judge(struct mlb_dhcp_client *client, int64_t now, c
 
 /* How good an offer is: 1 at least. `*ret_is_best`: none can be better. */
 int mlb_dhcp_rate(const struct mlb_dhcp_client *client, const struct mlb_dhcp_lease *offer, bool *ret_is_best);
+
+/* Transitions of dhcp_client.c: to SELECTING; the same after a wait in INIT or DECLINED; to REQUESTING `pending`; to REBOOTING
+ * `lease`; to CHECKING and BOUND. */
+void mlb_dhcp_begin(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions);
+void mlb_dhcp_begin_after(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now, int64_t delay);
+void mlb_dhcp_request_offered(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions);
+void mlb_dhcp_reboot(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions);
+void mlb_dhcp_check_address(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
+			    struct mlb_dhcp_actions *actions);
+void mlb_dhcp_bind_lease(struct mlb_dhcp_client *client, int64_t now, const struct mlb_dhcp_lease *lease,
+			 struct mlb_dhcp_actions *actions);
+void mlb_dhcp_expire(struct mlb_dhcp_client *client, int64_t now, struct mlb_dhcp_actions *actions);
+
+/* The address is not ours, now or any more; `message` has a %s for it and one for the server. */
+void mlb_dhcp_lose(struct mlb_dhcp_client *client, const char *reason, uint32_t address, const char *message,
+		   uint32_t server, struct mlb_dhcp_actions *actions);
+
+/* Is there a lease whose end must be watched? */
+bool mlb_dhcp_is_holding(const struct mlb_dhcp_client *client);
+
+/* Forget what was sent in the state before, and be in another one. */
+void mlb_dhcp_enter(struct mlb_dhcp_client *client, enum mlb_dhcp_state state, int64_t now);
 
 #endif
