@@ -1,6 +1,7 @@
 local async = require("moonlb.async")
 local events = require("moonlb.kube.events")
 local loop = require("spec.support.loop")
+local timestamp = require("moonlb.kube.timestamp")
 
 -- A client that keeps what it is given; `answers` are what it says first, in order.
 local function new_client(answers)
@@ -132,5 +133,49 @@ describe("events.stop", function()
     recorder:emit(service("b"), "Normal", "X", "y")
     assert.equal(1, #client.created)
     assert.is_false(recorder.is_running)
+  end))
+end)
+
+describe("events, to be shown", function()
+  it("are the latest of all, newest first, each once, and the last one of each object", with(function(recorder)
+    for i = 1, 100 do recorder:emit(service("a" .. i), "Normal", "Announcing", "on " .. i) end
+    recorder:emit(service("a99"), "Normal", "Announcing", "on 99")
+    local latest = recorder:latest(3)
+    assert.same({ "on 99", "on 100", "on 98" }, { latest[1].message, latest[2].message, latest[3].message })
+    assert.equal(2, latest[1].count)
+    local all, seen = recorder:latest(1000), {}
+    assert.is_true(#all <= 64)
+    for _, entry in ipairs(all) do
+      assert.is_nil(seen[entry])
+      seen[entry] = true
+    end
+    assert.equal("on 7", recorder:about("Service", "ns/a7").message)
+    assert.is_nil(recorder:about("Service", "ns/never"))
+    assert.equal(101, recorder.counts["Normal Announcing"])
+    quiet(recorder)
+  end))
+end)
+
+describe("a clock that is wrong", function()
+  local function skewed(seconds)
+    return function(recorder, client)
+      function client.create()
+        return { metadata = { creationTimestamp = timestamp.format(recorder.walltime() - seconds) } }
+      end
+      recorder:emit(service("a"), "Normal", "Announcing", "on eth0")
+      quiet(recorder)
+      assert.is_true(math.abs(recorder.skew - seconds) <= 1)
+      assert.equal(math.abs(seconds) > 5, recorder.is_skewed)
+    end
+  end
+
+  it("is told from one that is right by what the server writes into a new Event", with(skewed(2)))
+  it("is ahead", with(skewed(3600)))
+  it("is behind", with(skewed(-86400)))
+
+  it("is not guessed from an answer without a time", with(function(recorder)
+    recorder:emit(service("a"), "Normal", "Announcing", "on eth0")
+    quiet(recorder)
+    assert.is_nil(recorder.skew)
   end))
 end)

@@ -71,8 +71,9 @@ describe("moonlb manual", function()
   it("has nothing that man would say of it", loop.test(function()
     if not on_path("man") then return pending("man is not installed") end
     read()
-    local judged = program.run("bash", { "-c", [[file=$(mktemp); cat >"$file"; man -E ascii --warnings -P cat -l "$file" 2>&1
-      rm "$file"]] }, { input = text })
+    local judged = program.run("bash", { "-c", [[
+      file=$(mktemp); cat >"$file"; man -E ascii --warnings -P cat -l "$file" 2>&1; rm "$file"
+    ]] }, { input = text })
     assert.matches("MOONLB%(1%).*NAME.*SYNOPSIS.*OPTIONS OF moonlb run.*%-%-interface.*EXIT STATUS", judged.stdout)
     assert.is_nil(judged.stdout:find("warning", 1, true))
   end))

@@ -152,9 +152,10 @@ function Host:on_event(err, event)
   end
 end
 
--- The kernel's EPERM says nothing that helps.
+-- The kernel's EPERM says nothing that helps. EACCES is what it says of IPv6 addresses where IPv6 is switched off, too.
 local function name_capability(message, code)
   if code ~= "EPERM" and code ~= "EACCES" then return message end
+  if message:find("IPv6 is disabled", 1, true) then return message .. " (sysctl net.ipv6.conf.lo.disable_ipv6)" end
   return message .. ": moonlb needs the capability CAP_NET_ADMIN"
 end
 

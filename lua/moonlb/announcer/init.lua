@@ -16,6 +16,7 @@ local peers = require("moonlb.announcer.peers")
 local placement = require("moonlb.announcer.placement")
 local recorder = require("moonlb.recorder")
 local request = require("moonlb.announcer.request")
+local rivals = require("moonlb.announcer.rivals")
 local runtime = require("moonlb.core.runtime")
 local slices = require("moonlb.announcer.slices")
 local status = require("moonlb.announcer.status")
@@ -97,6 +98,8 @@ function announcer.new(options)
     on_rival = function(key) self:insist(key) end })
   self.peers = peers.new(self)
   self.moving = moving.new(self)
+  self.rivals = rivals.new({ node = self.node, now = runtime.boottime,
+    tell = function(key, message) self:tell({ key }, "Warning", "AnnouncerConflict", message) end })
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
   self.upnp = upnp.new(self)
@@ -180,6 +183,7 @@ function Announcer:on_service(key)
     self:change_request(key, service, wanted)
   end
   self.upnp:on_service(key)
+  self.rivals:saw(key, service)
   self.queue:add(key)
 end
 
@@ -276,9 +280,11 @@ end
 
 -- The interface for an address, or nil, the reason, and the Event's reason where people have to act.
 function Announcer:find_interface(ip, keys)
-  local own = interface.host_owner(self.host.view, ip)
+  local own, is_alone = interface.host_owner(self.host.view, ip)
   if own then
-    return nil, ("%s is the address of %s on node %s itself"):format(ip, own, self.node), "AddressConflict"
+    return nil, ("%s is the address of %s on node %s itself%s"):format(ip, own, self.node, is_alone
+      and "; as a single address, it looks like another announcer's (kube-vip puts addresses there)" or ""),
+      "AddressConflict"
   end
   local annotation
   for _, key in ipairs(keys) do annotation = annotation or self.requests[key].interface end

@@ -129,9 +129,13 @@ function interface.fingerprint(view, names)
 end
 
 --- The name of the interface on which `ip` is the host's own, or nil.
+-- @treturn string|nil
+-- @treturn boolean|nil  whether it stands there as a single address (/32, /128)
 function interface.host_owner(view, ip)
   for _, entry in ipairs(view.addresses) do
-    if entry.address == ip and is_on_segment(view, entry) then return view.links[entry.index].name end
+    if entry.address == ip and is_on_segment(view, entry) then
+      return view.links[entry.index].name, entry.prefix == (entry.family == 6 and 128 or 32)
+    end
   end
   return nil
 end

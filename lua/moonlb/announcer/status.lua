@@ -123,6 +123,7 @@ end
 --- The patch that makes the Service say what is so, or nil when it does.
 -- @tparam table service  the object
 -- @tparam table wanted  `addresses` (array; empty: clear; nil: leave status and claim alone),
+--   `leaves_host` (true: another announcer writes vipHost again and again),
 --   `claim` `{term=, node=}` (nil: leave what the API remembers alone),
 --   `is_moved` (the request to move it is spent),
 --   `mappings` (text of the annotation about the router, false: none, nil: leave it), `outside` (entries of status for
@@ -137,7 +138,7 @@ function Status:patch(service, wanted)
   if wanted.addresses then
     local is_served = wanted.addresses[1] ~= nil
     if wanted.claim or not is_served then
-      annotations[status.HOST] = is_served and wanted.claim.node
+      if not wanted.leaves_host then annotations[status.HOST] = is_served and wanted.claim.node end
       annotations[status.CLAIM] = is_served and ("%d %s"):format(wanted.claim.term, wanted.claim.node)
     end
     ingress = build_ingress(service, wanted.addresses)

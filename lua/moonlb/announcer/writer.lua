@@ -81,7 +81,8 @@ function Writer:wanted(key, service)
   if not request then
     return { conflicts = {}, freed = {}, addresses = is_ours and not service.metadata.deletionTimestamp and {} or nil }
   end
-  local wanted = { freed = {}, conflicts = self:conflicts(request.addresses) }
+  local wanted = { freed = {}, conflicts = self:conflicts(request.addresses),
+    leaves_host = self.owner.rivals:is_fought_over(key) }
   if request.is_dhcp then
     wanted.addresses, wanted.lease = self.owner.dhcp:shown(key)
   else

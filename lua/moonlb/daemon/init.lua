@@ -16,6 +16,7 @@ local privileges = require("moonlb.daemon.privileges")
 local projection = require("moonlb.daemon.projection")
 local runtime = require("moonlb.core.runtime")
 local server = require("moonlb.daemon.server")
+local rivals = require("moonlb.announcer.rivals")
 local store = require("moonlb.policy.store")
 local uv = require("luv")
 
@@ -83,6 +84,10 @@ end
 local function new_announcer(self)
   local is_able, message, code = capabilities.check_self()
   if not is_able then log.error("announcing will fail", { error = message, code = code }) end
+  if not self.only_one then
+    self.only_one, message, code = rivals.be_the_only_one(self.settings.heartbeat_port)
+    if not self.only_one then return nil, message, code end
+  end
   return announcer.new({
     client = self.connection.client, services = self.announced, node = self.settings.node_name,
     events = self.events, settings = self.settings,
@@ -148,6 +153,7 @@ function Daemon:finish(code)
   self.exit_code = code
   if self.server then self.server:close() end
   if self.control then self.control:close() end
+  if self.only_one then self.only_one:close() end
   for _, signal in ipairs(self.signals) do signal:close() end
   self.connection:close()
   uv.stop()

@@ -61,6 +61,8 @@ local function events(page, self)
     samples[#samples + 1] = { count, { type = type, reason = reason } }
   end
   page:family("events_total", "counter", "Events said of objects, repetitions too", samples)
+  page:family("clock_skew_seconds", "gauge", "this node's clock less the API server's, when an Event was last made",
+    self.skew or 0)
   page:family("events_dropped_total", "counter", "Events lost to their limits", self.dropped)
 end
 
@@ -150,6 +152,8 @@ local function announcer(page, self)
   heartbeats(page, self, pulse)
   page:family("pulse_muted", "gauge", "1 while the thread that answers is silent, because it or the loop was not run",
     pulse.muted and 1 or 0)
+  page:family("rival_writes_total", "counter", "times that another announcer wrote what this node writes of a Service",
+    self.rivals.writes)
   page:family("conflicts_total", "counter", "frames in which a stranger claimed an address of ours", pulse.conflicts)
 end
 

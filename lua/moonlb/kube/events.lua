@@ -7,6 +7,7 @@ local async = require("moonlb.async")
 local log = require("moonlb.core.log")
 local recorder = require("moonlb.recorder")
 local runtime = require("moonlb.core.runtime")
+local timestamp = require("moonlb.kube.timestamp")
 
 local events = {}
 
@@ -20,6 +21,8 @@ local AGGREGATE = 600 -- seconds within which equal Events are counted, not crea
 local QUEUE = { Normal = 1000, Warning = 20000 }
 local TRIES, FIRST_PAUSE = 6, 1 -- of a write that met no answer; seconds, doubling
 local REMEMBERED = 1024 -- Events, and objects, remembered for aggregation
+-- Clocks that differ by more seconds are spoken of. An answer takes less, and times of the API are whole seconds.
+local SKEW = 5
 local RECENT = 64 -- Events kept to be shown
 
 --- A recorder that has said nothing yet.
@@ -59,9 +62,21 @@ local function is_allowed(self, about)
   return true
 end
 
-local function time_text(walltime) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(walltime)) end
-
 local function collection(namespace) return ("/api/v1/namespaces/%s/events"):format(namespace) end
+
+-- The server writes its own time into what it creates: how far this clock is ahead of it. Nothing here depends on
+-- clocks that agree but what people read (ages, when a lease or a quarantine ends).
+local function compare_clocks(self, object)
+  local theirs = timestamp.seconds(type(object.metadata) == "table" and object.metadata.creationTimestamp)
+  if not theirs then return end
+  self.skew = self.walltime() - theirs
+  local is_skewed = math.abs(self.skew) > SKEW
+  if is_skewed and not self.is_skewed then
+    log.warn("this node's clock and the API server's differ: times that people read are wrong by that", {
+      seconds = ("%.0f"):format(self.skew) })
+  end
+  self.is_skewed = is_skewed
+end
 
 local function create(self, entry)
   self.sequence = self.sequence + 1
@@ -69,7 +84,7 @@ local function create(self, entry)
   local namespace = involved.namespace or "default"
   local stamp = math.floor(self.walltime() * 1e6)
   local name = ("%s.%x%04x"):format(involved.name:sub(1, 200), stamp, self.sequence & 0xffff)
-  local time = time_text(entry.time)
+  local time = timestamp.format(entry.time)
   local object, message, reason, status = self.client:create(collection(namespace), {
     apiVersion = "v1", kind = "Event", metadata = { name = name, namespace = namespace },
     involvedObject = involved, type = entry.type, reason = entry.reason, message = entry.message, count = entry.count,
@@ -78,13 +93,14 @@ local function create(self, entry)
   })
   -- AlreadyExists: libcurl sent it twice, over a connection that had been closed.
   if not object and reason ~= "AlreadyExists" then return nil, message, reason, status end
+  if object then compare_clocks(self, object) end
   entry.path = collection(namespace) .. "/" .. name
   return true
 end
 
 local function count_up(self, entry)
   local object, message, reason, status = self.client:merge_patch(entry.path, { count = entry.count,
-    lastTimestamp = time_text(entry.time) })
+    lastTimestamp = timestamp.format(entry.time) })
   if object then return true end
   if reason ~= "NotFound" then return nil, message, reason, status end
   entry.path = nil -- the API forgets Events after an hour
