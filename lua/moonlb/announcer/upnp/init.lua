@@ -30,7 +30,8 @@ local MAIN_TABLE = 254
 function upnp.new(owner)
   local settings = owner.settings
   local self = setmetatable({ owner = owner, mode = wanted.mode(settings), lease = settings.upnp_lease or LEASE,
-    any_port = settings.upnp_any_port, mappings = {}, gateways = {}, leaving = {}, addresses = {}, said = {} }, Upnp)
+    any_port = settings.upnp_any_port, mappings = {}, gateways = {}, leaving = {}, addresses = {}, said = {},
+    unrouted = {} }, Upnp)
   self.leftovers = leftovers.new(self)
   return self
 end
@@ -166,11 +167,13 @@ end
 function Upnp:sync(ip)
   local it = self.owner.vips[ip]
   if not it or not it:is_answering() then
+    self.unrouted[ip] = nil
     for _, known in pairs(self:at(ip)) do known:abandon() end
     return
   end
   local specs, at, why = self:specs_of(ip), nil, nil
   if next(specs) then at, why = self:gateway_for(it) end
+  self.unrouted[ip] = why and { specs = specs, why = why } or nil
   for key, known in pairs(self:at(ip)) do
     if not specs[key] or not is_same(known, specs[key], at) then
       if known.gateway ~= at and not known.gateway.driver then known:abandon() else known:finish() end
@@ -332,14 +335,22 @@ end
 
 --- Every mapping of this node, ordered by Service and port, for people and metrics.
 -- @treturn table  array of `{service=, address=, port=, protocol=, state=, reason=|nil, since=, outside=|nil,
---   external_port=|nil, lease=|nil (seconds; 0: for ever), expires=|nil (boot time), gateway=, double_nat=|nil}`
+--   external_port=|nil, lease=|nil (seconds; 0: for ever), expires=|nil (boot time), gateway=|nil (none answers),
+--   double_nat=|nil}`
 function Upnp:list()
   local list = {}
   for _, it in pairs(self.mappings) do
     list[#list + 1] = { service = it.service, address = it.address, port = it.port, protocol = it.protocol,
       state = it.state, reason = it.reason, since = it.since, outside = it.gateway.outside,
-      external_port = it.external_port, lease = it.given_lease, expires = it.expires, gateway = it.gateway.router,
+      external_port = it.external_port, lease = it.given_lease, expires = it.expires,
+      gateway = it.gateway.driver and it.gateway.router or nil,
       double_nat = it.gateway.driver and record.double_nat(it.gateway.outside) or nil }
+  end
+  for ip, unrouted in pairs(self.unrouted) do
+    for _, spec in pairs(unrouted.specs) do
+      list[#list + 1] = { service = spec.service, address = ip, port = spec.port, protocol = spec.protocol,
+        state = "waiting", reason = unrouted.why, since = self.owner.vips[ip] and self.owner.vips[ip].since or 0 }
+    end
   end
   table.sort(list, function(a, b)
     if a.service ~= b.service then return a.service < b.service end
