@@ -273,8 +273,8 @@ static int push_result(lua_State *L, int result, const char *what, unsigned inde
 	return 1;
 }
 
-/* pulse:attach(index, mac) -> true | nil, message, code: listen on an interface and answer there with `mac`. Attaching again
- * opens new sockets. EPERM without CAP_NET_RAW, ENODEV, EOPNOTSUPP where it is not Ethernet. */
+/* pulse:attach(index, mac, is_deaf = false) -> true | nil, message, code: listen on an interface (`is_deaf`: not for heartbeats)
+ * and answer there with `mac`. Attaching again opens new sockets. EPERM without CAP_NET_RAW, ENODEV, EOPNOTSUPP where it is not Ethernet. */
 static int pulse_attach(lua_State *L)
 {
 	struct mlb_pulse *pulse = check_pulse(L);
@@ -282,7 +282,7 @@ static int pulse_attach(lua_State *L)
 	uint8_t mac[MLB_MAC_SIZE];
 
 	mlb_check_mac(L, 3, mac);
-	return push_result(L, mlb_pulse_attach(pulse, index, mac), "pulse: listening", index);
+	return push_result(L, mlb_pulse_attach(pulse, index, mac, lua_toboolean(L, 4)), "pulse: listening", index);
 }
 
 /* pulse:detach(index) -> true | nil, message, code: stop listening; its addresses stay in the table. */

@@ -230,7 +230,7 @@ void mlb_pulse_stop(struct mlb_pulse *pulse)
 	atomic_store(&is_running, false);
 }
 
-static int open_sockets(struct mlb_pulse *pulse, unsigned index, struct mlb_pulse_sockets **ret_sockets)
+static int open_sockets(struct mlb_pulse *pulse, unsigned index, bool is_deaf, struct mlb_pulse_sockets **ret_sockets)
 {
 	static const uint8_t all_nodes[MLB_MAC_SIZE] = { 0x33, 0x33, 0, 0, 0, 1 };
 	struct mlb_pulse_sockets *sockets = calloc(1, sizeof(*sockets));
@@ -245,7 +245,7 @@ static int open_sockets(struct mlb_pulse *pulse, unsigned index, struct mlb_puls
 		result = mlb_packet_open(index, MLB_PACKET_ND, &sockets->nd_fd);
 	if (result == 0)	/* advertisements that answer a probe go to all nodes, also where IPv6 is off */
 		result = mlb_packet_group(sockets->nd_fd, index, all_nodes, true);
-	if (result == 0)
+	if (result == 0 && !is_deaf)
 		result = mlb_pulse_open_heartbeat(pulse, index, sockets);
 	if (result < 0) {
 		free_sockets(pulse, sockets);
@@ -313,9 +313,9 @@ static void retire_body(struct mlb_pulse *pulse, struct mlb_segment_body *body)
 		mlb_pulse_publish_draft(pulse, &(struct mlb_pulse_waste){ .body = body });
 }
 
-int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[MLB_MAC_SIZE])
+int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[MLB_MAC_SIZE], bool is_deaf)
 {
-	struct mlb_pulse_link link = { .index = index }, *before = mlb_pulse_find_link(&pulse->draft, index);
+	struct mlb_pulse_link link = { .index = index, .is_deaf = is_deaf }, *before = mlb_pulse_find_link(&pulse->draft, index);
 	int result;
 
 	if (before) {	/* what heartbeats say outlasts the sockets */
@@ -326,7 +326,7 @@ int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[
 	if (result < 0)
 		return result;
 	memcpy(link.mac, mac, MLB_MAC_SIZE);
-	result = open_sockets(pulse, index, &link.sockets);
+	result = open_sockets(pulse, index, is_deaf, &link.sockets);
 	if (result < 0) {
 		retire_body(pulse, link.body);
 		return result;

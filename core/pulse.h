@@ -95,9 +95,10 @@ int mlb_pulse_start(const struct mlb_pulse_options *options, struct mlb_pulse **
 /* End the thread, wait for that (it never blocks), leave all groups, close all sockets. NULL is fine. */
 void mlb_pulse_stop(struct mlb_pulse *pulse);
 
-/* Listen on an interface, with new sockets if it is attached already. Publishes. 0 or -errno: what mlb_packet_open and
- * joining the groups of the addresses used there give. */
-int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[MLB_MAC_SIZE]);
+/* Listen on an interface, with new sockets if it is attached already; `is_deaf`: for ARP and ND alone, not for heartbeats (one
+ * that shares the segment of another). Publishes. 0 or -errno: what mlb_packet_open and joining the groups of the addresses
+ * used there give. */
+int mlb_pulse_attach(struct mlb_pulse *pulse, unsigned index, const uint8_t mac[MLB_MAC_SIZE], bool is_deaf);
 
 /* Stop listening; the interface's addresses stay in the table. Publishes. 0 or -errno; 0 also when it was not attached. */
 int mlb_pulse_detach(struct mlb_pulse *pulse, unsigned index);

@@ -74,7 +74,7 @@ int mlb_pulse_heartbeat(struct mlb_pulse *pulse, const struct mlb_segment_option
 	/* Sockets with one more descriptor: those that the thread uses now are replaced, not changed under it. */
 	for (size_t i = 0; i < pulse->draft.nlinks; i++) {
 		struct mlb_pulse_link link = pulse->draft.links[i];
-		int result = mlb_pulse_attach(pulse, link.index, link.mac);
+		int result = mlb_pulse_attach(pulse, link.index, link.mac, link.is_deaf);
 
 		if (result < 0)
 			return result;

@@ -28,6 +28,7 @@ struct mlb_segment_body;
 struct mlb_pulse_link {
 	uint32_t index;
 	uint8_t mac[MLB_MAC_SIZE];
+	bool is_deaf;				/* to heartbeats */
 	struct mlb_pulse_sockets *sockets;	/* shared by all copies; whoever retires the last one closes them */
 	struct mlb_segment_body *body;		/* what heartbeats say, shared in the same way; NULL: none are sent */
 };

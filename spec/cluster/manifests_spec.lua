@@ -67,7 +67,8 @@ describe("manifests/", function()
     assert.is_true(context.readOnlyRootFilesystem)
     assert.same({ "ALL" }, context.capabilities.drop)
     assert.is_nil(context.privileged)
-    assert.same(pod.hostNetwork and { "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_NICE" } or nil, context.capabilities.add)
+    assert.same(pod.hostNetwork and { "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_NICE" } or nil,
+      context.capabilities.add)
     assert.equal(not pod.hostNetwork or nil, pod.securityContext.runAsNonRoot)
   end)
 

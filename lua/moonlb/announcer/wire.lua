@@ -2,6 +2,7 @@
 -- always encloses answering: addresses onto lo, the pulse's new table, addresses off lo, announcements.
 -- @module moonlb.announcer.wire
 local address = require("moonlb.core.address")
+local interface = require("moonlb.announcer.interface")
 local log = require("moonlb.core.log")
 
 local wire = {}
@@ -54,7 +55,8 @@ function Wire:attach(index)
   if self.attached[index] then
     self.pulse:set_mac(index, link.mac)
   else
-    local ok, message, code = self.pulse:attach(index, link.mac)
+    -- A macvlan of ours hears the heartbeats of its parent's segment, where they are listened to already.
+    local ok, message, code = self.pulse:attach(index, link.mac, interface.is_ours(link) or nil)
     if not ok then return nil, name_capability(message, code), code end
     self.on_attach(index)
   end

@@ -169,6 +169,26 @@ local function upnp(page, self)
   page:family("upnp_gateway_up", "gauge", "1 for a router that answers by UPnP, 0 for one that does not", routers)
 end
 
+-- Leases, and what DHCP messages went and came.
+local function dhcp(page, self)
+  if not self then return end
+  local stats, by_state, messages = self.dhcp:stats(), {}, {}
+  for _, it in ipairs(self:leases()) do
+    local state = it.state or "failed"
+    by_state[state] = (by_state[state] or 0) + 1
+  end
+  page:counted("dhcp_leases", "gauge", "leases that this node has or asks for, by the client's state", "state", by_state)
+  page:counted("dhcp_results_total", "counter", "what DHCP servers' answers, or their silence, came to: bound, renewed, "
+    .. "changed, nak, expired, declined", "result", stats.results)
+  for _, direction in ipairs({ "sent", "received" }) do
+    for type, count in pairs(stats[direction]) do
+      messages[#messages + 1] = { count, { direction = direction, type = type } }
+    end
+  end
+  page:family("dhcp_messages_total", "counter", "DHCP messages by direction and type", messages)
+  page:family("dhcp_bad_messages_total", "counter", "of what was heard, malformed", stats.bad)
+end
+
 --- The whole page.
 -- @tparam Daemon daemon
 -- @tparam Server server  for the loop's lag
@@ -183,6 +203,7 @@ function metrics.render(daemon, server)
   policies(page, daemon)
   announcer(page, daemon.announcer)
   upnp(page, daemon.announcer)
+  dhcp(page, daemon.announcer)
   return page:text()
 end
 

@@ -57,7 +57,7 @@ end
 -- @tparam[opt] table io  see dhcp.real_io
 function dhcp.new(owner, io)
   return setmetatable({ owner = owner, io = io or dhcp.real_io(owner), lives = {}, results = {},
-    identity = owner.settings.identity }, Dhcp)
+    past = { sent = {}, received = {}, bad = 0 }, identity = owner.settings.identity }, Dhcp)
 end
 
 -- Whose an address is on this node, other than the Service's; nil: nobody's.
@@ -70,6 +70,14 @@ local function owner_of(owner, ip, key)
   return others[1] and others[1] ~= key and "that of Service " .. others[1] or nil
 end
 
+-- Count what a client sent and heard.
+local function add_messages(total, stats)
+  for _, way in ipairs({ "sent", "received" }) do
+    for type, count in pairs(stats[way]) do total[way][type] = (total[way][type] or 0) + count end
+  end
+  total.bad = total.bad + stats.bad
+end
+
 local function new_life(self, key)
   local owner = self.owner
   local facade = { probe = owner.settings.probe or "fast", arp_rate = owner.settings.arp_rate,
@@ -79,6 +87,7 @@ local function new_life(self, key)
     refuse = function(ip) if not owner.vips[ip] then owner.host:refuse(ip) end end,
     tell = function(type, reason, message) owner:tell({ key }, type, reason, message) end,
     changed = function() owner:set_leased(key) end,
+    retire = function(stats) add_messages(self.past, stats) end,
     count = function(result) self.results[result] = (self.results[result] or 0) + 1 end }
   function facade.new_vip(ip, arp_rate)
     local whose = facade.owner_of(ip)
@@ -208,17 +217,14 @@ function Dhcp:list()
   return list
 end
 
---- For the metrics.
+--- For the metrics, since the start.
 -- @treturn table  `{results={bound=, renewed=, changed=, nak=, expired=, declined=}, sent={discover=...},
---   received={offer=...}, bad=}`: of messages, those of the clients that there are
+--   received={offer=...}, bad=}`
 function Dhcp:stats()
   local total = { results = self.results, sent = {}, received = {}, bad = 0 }
+  add_messages(total, self.past)
   for _, it in pairs(self.lives) do
-    local stats = it.session and it.session.client:stats() or { sent = {}, received = {}, bad = 0 }
-    for _, way in ipairs({ "sent", "received" }) do
-      for type, count in pairs(stats[way]) do total[way][type] = (total[way][type] or 0) + count end
-    end
-    total.bad = total.bad + stats.bad
+    if it.session then add_messages(total, it.session.client:stats()) end
   end
   return total
 end

@@ -28,7 +28,8 @@ local FAILURE_BASE, FAILURE_CAP = 1, 60
 -- @tparam table owner  `service()` the object or nil, `identity`, `probe` (mode), `arp_rate` (or nil),
 --   `new_vip(address, arp_rate)` -> Vip of this Service, or nil and whose the address is; `owner_of(address)` -> text:
 --   whose it is on this node, or nil; `refuse(address)`: no longer accepted, if no VIP has it;
---   `tell(type, reason, message)`: an Event; `changed()`: status may have to say something else; `count(result)`
+--   `tell(type, reason, message)`: an Event; `changed()`: status may have to say something else; `count(result)`,
+--   `retire(stats)` of a client that has ended
 -- @tparam string key  namespace/name
 function life.new(io, owner, key)
   return setmetatable({ io = io, owner = owner, key = key, phase = "idle", failures = 0, olds = {} }, Life)
@@ -212,7 +213,10 @@ end
 
 local function end_session(self)
   if self.probe then self.probe:stop() end
-  if self.session then self.session:close() end
+  if self.session then
+    self.session:close()
+    self.owner.retire(self.session.client:stats())
+  end
   if self.retry then self.retry:stop() end
   self.probe, self.session, self.retry = nil, nil, nil
 end
@@ -362,7 +366,10 @@ end
 -- @treturn string|boolean|nil  the record; false: none; nil: leave it
 function Life:shown()
   if self.phase ~= "serving" then return nil end
-  if not self.vip then return { "0.0.0.0" }, self.is_lost and false or nil end
+  if not self.vip then
+    if self.is_lost then return { "0.0.0.0" }, false end
+    return { "0.0.0.0" }
+  end
   if not self.vip:is_answering() then return nil end
   return { self.vip.address }, self.record
 end
