@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "lua_flight.h"
 #include "lua_heartbeat.h"
 #include "lua_util.h"
 #include "lua_wire.h"
@@ -475,6 +476,16 @@ static int pulse_acknowledge(lua_State *L)
 	return 0;
 }
 
+/* pulse:frames() -> array as of moonlb.core.flight.sent: what the thread answered last, and its answers. */
+static int pulse_frames(lua_State *L)
+{
+	struct mlb_pulse *pulse = check_pulse(L);
+
+	lua_newtable(L);
+	mlb_push_frames(L, mlb_pulse_flight(pulse), 0);
+	return 1;
+}
+
 /* pulse:stats() -> {requests, answered, unsent, conflicts, events_lost, events_merged, frames, frames_bad, throttled, muted,
  * is_realtime, addresses, interfaces}: counts since start (core/pulse.h), `muted` = "gap", "loop" or false, whether `priority`
  * was granted, and the table's size. */
@@ -534,6 +545,7 @@ static const luaL_Reg methods[] = {
 	{ "close", pulse_close },
 	{ "detach", pulse_detach },
 	{ "drop", pulse_drop },
+	{ "frames", pulse_frames },
 	{ "heard", pulse_heard },
 	{ "heartbeat", pulse_heartbeat },
 	{ "hold", pulse_hold },

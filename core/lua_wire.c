@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "flight.h"
 #include "lua_util.h"
 #include "packet.h"
 
@@ -126,6 +127,12 @@ static int sender_socket(lua_State *L, int *ret_fd)
 	return result;
 }
 
+static void note_sent(unsigned index, const struct mlb_frame *frames, size_t sent)
+{
+	for (size_t i = 0; i < sent; i++)
+		mlb_flight_note(mlb_flight_loop(), index, MLB_FLIGHT_OUT, frames[i].bytes, frames[i].length);
+}
+
 int mlb_send_one(lua_State *L, const char *what, unsigned index, const struct mlb_frame *frame)
 {
 	size_t sent;
@@ -135,6 +142,7 @@ int mlb_send_one(lua_State *L, const char *what, unsigned index, const struct ml
 		result = mlb_packet_send(fd, index, frame, 1, 0, &sent);
 	if (result < 0)
 		return mlb_push_wire_error(L, result, what, index);
+	note_sent(index, frame, sent);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -162,7 +170,7 @@ int mlb_announce(lua_State *L, const char *what, mlb_frames_of *frames_of)
 	uint8_t mac[MLB_MAC_SIZE];
 	lua_Number patience = luaL_optnumber(L, 4, 0.01);
 	const struct mlb_frame *frames;
-	size_t count, sent;
+	size_t count, sent = 0;
 	lua_Integer addresses;
 	int fd, result;
 
@@ -176,6 +184,7 @@ int mlb_announce(lua_State *L, const char *what, mlb_frames_of *frames_of)
 		result = mlb_packet_send(fd, index, frames, count, (int)(patience * 1000), &sent);
 	if (result < 0 && result != -ENOBUFS && result != -EAGAIN)
 		return mlb_push_wire_error(L, result, what, index);
+	note_sent(index, frames, sent);
 	lua_pushinteger(L, count ? (lua_Integer)sent / ((lua_Integer)count / addresses) : 0);
 	return 1;
 }

@@ -447,6 +447,11 @@ void mlb_pulse_acknowledge(struct mlb_pulse *pulse)
 	mlb_pulse_wake_thread(pulse);
 }
 
+struct mlb_flight *mlb_pulse_flight(struct mlb_pulse *pulse)
+{
+	return &pulse->flight;
+}
+
 void mlb_pulse_read_stats(struct mlb_pulse *pulse, struct mlb_pulse_stats *ret_stats)
 {
 	for (int i = 0; i < MLB_PULSE_COUNTERS; i++)

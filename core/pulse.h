@@ -154,6 +154,10 @@ int mlb_pulse_retell(struct mlb_pulse *pulse, unsigned index);
 int mlb_pulse_heard(struct mlb_pulse *pulse, unsigned index,
 		    void (*each)(void *context, uint32_t slot, double heard_at), void *context);
 
+/* The thread's frames for the flight recorder: what it answered, claimed addresses, and its answers. */
+struct mlb_flight;
+struct mlb_flight *mlb_pulse_flight(struct mlb_pulse *pulse);
+
 void mlb_pulse_read_stats(struct mlb_pulse *pulse, struct mlb_pulse_stats *ret_stats);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "flight.h"
 #include "pulse.h"
 #include "pulse_table.h"
 #include "segment.h"
@@ -99,6 +100,7 @@ struct mlb_pulse {
 	_Atomic uint64_t counts[MLB_PULSE_COUNTERS];	/* the thread's */
 	struct mlb_pulse_ring ring;
 	struct mlb_pulse_heartbeat_ring heartbeats;
+	struct mlb_flight flight;			/* the thread's: what it answered, and whom */
 	_Atomic uint32_t beats;				/* the thread's: ticks since heartbeats are on */
 
 	struct mlb_pulse_scratch scratch;

@@ -169,13 +169,16 @@ static void socket_failed(struct mlb_pulse *pulse, const struct mlb_pulse_link *
 	report(pulse, &event);
 }
 
-static void send_answers(struct mlb_pulse *pulse, int fd, size_t nanswers)
+static void send_answers(struct mlb_pulse *pulse, const struct mlb_pulse_link *link, int fd, size_t nanswers)
 {
 	size_t sent = 0;
 
 	if (nanswers == 0 || !mlb_pulse_look(pulse))
 		return;
 	mlb_packet_send(fd, 0, pulse->scratch.answers, nanswers, 0, &sent);
+	for (size_t i = 0; i < sent; i++)
+		mlb_flight_note(&pulse->flight, link->index, MLB_FLIGHT_OUT, pulse->scratch.answers[i].bytes,
+				pulse->scratch.answers[i].length);
 	mlb_pulse_count(pulse, MLB_PULSE_COUNT_ANSWERED, sent);
 	mlb_pulse_count(pulse, MLB_PULSE_COUNT_UNSENT, nanswers - sent);
 }
@@ -197,6 +200,8 @@ static size_t judge(struct mlb_pulse *pulse, const struct mlb_pulse_table *table
 			mlb_pulse_judge_ndp(table, link, bytes, length, &verdict);
 		mlb_pulse_count(pulse, MLB_PULSE_COUNT_FRAMES_BAD, verdict.is_bad);
 		mlb_pulse_count(pulse, MLB_PULSE_COUNT_REQUESTS, verdict.is_request);
+		if (verdict.has_conflict || verdict.has_answer)
+			mlb_flight_note(&pulse->flight, link->index, MLB_FLIGHT_IN, bytes, length);
 		if (verdict.has_conflict)
 			report_conflict(pulse, &verdict.conflict);
 		if (verdict.has_answer)
@@ -248,7 +253,7 @@ static uint32_t receive(struct mlb_pulse *pulse, const struct mlb_pulse_table *t
 	if (source == MLB_PULSE_HEARTBEAT)
 		judge_heartbeats(pulse, table, link, messages, nmessages);
 	else
-		send_answers(pulse, fd, judge(pulse, table, link, source, messages, nmessages));
+		send_answers(pulse, link, fd, judge(pulse, table, link, source, messages, nmessages));
 	return (uint32_t)nmessages;
 }
 

@@ -1,6 +1,7 @@
 --- `moonlb doctor`: is everything there that moonlb needs, on this node and in this cluster?
 -- @module moonlb.cli.doctor
 local async = require("moonlb.async")
+local control = require("moonlb.control.client")
 local doctor = require("moonlb.control.doctor")
 local json = require("moonlb.json")
 local runtime = require("moonlb.core.runtime")
@@ -96,7 +97,8 @@ function command.run(args, io_)
     complain("moonlb doctor: " .. message .. "\n")
     return 2
   end
-  local ask = io_.ask or function() return nil, "no moonlb runs here", "ENOENT" end
+  local path = values.state_dir .. "/control.sock"
+  local ask = io_.ask or function(request) return control.call(path, request) end
   local findings = examine(values, environment, ask)
   local has_colour = io_.has_colour
   if has_colour == nil then has_colour = tables.wants_colour() end

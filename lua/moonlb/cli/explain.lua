@@ -1,5 +1,6 @@
 --- `moonlb explain NS/NAME`: what became of a Service, and one sentence that says what is wrong and what to do.
 -- @module moonlb.cli.explain
+local control = require("moonlb.control.client")
 local explain = require("moonlb.control.explain")
 local json = require("moonlb.json")
 local page = require("moonlb.control.explain.text")
@@ -16,7 +17,8 @@ local GROUPS = { Kubernetes = true, Allocating = true }
 function command.configure(parser)
   parser:argument("service", "NAMESPACE/NAME of the Service (NAME alone: namespace default)")
   parser:option("-o --output", "how to say it"):choices({ "table", "json" }):default("table")
-  settings.configure(parser, function(setting) return GROUPS[setting.group] end)
+  parser:flag("--offline", "ask no moonlb that runs here, read the cluster alone")
+  settings.configure(parser, function(setting) return GROUPS[setting.group] or setting.key == "state_dir" end)
 end
 
 -- namespace/name; nil and what is wrong with it.
@@ -35,6 +37,23 @@ local function from_cluster(key, values, environment)
   return nil, message, code
 end
 
+-- Nobody runs here, or not for us: then the cluster is read. Any other trouble is told beside it.
+local NOT_HERE = { ENOENT = true, ECONNREFUSED = true, EACCES = true }
+
+-- The report of the moonlb that runs here, which knows more; else of what the API shows.
+local function report_of(key, values, environment, is_offline)
+  local path = values.state_dir .. "/control.sock"
+  local report, problem, code
+  if not is_offline then report, problem, code = control.call(path, { op = "explain", service = key }) end
+  if report then return explain.mark(report) end
+  local message
+  report, message = from_cluster(key, values, environment)
+  if report and problem and not NOT_HERE[code] then
+    table.insert(report.unknown, ("what the moonlb here knows: %s"):format(problem))
+  end
+  return report, message
+end
+
 --- @tparam table args  `service`, `output`, and flags of the settings
 -- @tparam[opt] table io_  `write(text)`, `complain(text)`, `environment`, `has_colour`; for specs
 -- @treturn number  0: nothing is wrong; 1: something is; 2: it could not be found out
@@ -45,7 +64,7 @@ function command.run(args, io_)
   local values, message = settings.resolve(args, environment)
   local key, report
   if values then key, message = key_of(args.service) end
-  if key then report, message = from_cluster(key, values, environment) end
+  if key then report, message = report_of(key, values, environment, args.offline) end
   if not report then
     complain("moonlb explain: " .. message:gsub("\n", " ") .. "\n")
     return 2

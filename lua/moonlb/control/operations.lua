@@ -1,5 +1,6 @@
 --- What the daemon answers on its control socket: one function a name, gathered from the modules beside this one.
 -- @module moonlb.control.operations
+local inquiry = require("moonlb.control.inquiry")
 local runtime = require("moonlb.core.runtime")
 
 local operations = {}
@@ -13,6 +14,7 @@ function operations.new(daemon)
     reply({ version = runtime.version, node = daemon.settings.node_name })
   end
 
+  inquiry.add(all, daemon)
   return all
 end
 

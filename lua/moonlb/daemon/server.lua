@@ -119,6 +119,11 @@ function server.start(daemon)
   return self
 end
 
+--- Why the daemon is not ready, one reason each; empty when it is.
+function Server:missing()
+  return missing(self.daemon)
+end
+
 --- Stop it.
 function Server:close()
   self.timer:stop()

@@ -81,7 +81,8 @@ local HIDDEN = { service = true, wanted = true, ingress = true, walltime = true,
   serving = true }
 
 -- What may be empty and is an array all the same.
-local ARRAYS = { "pools", "nodes", "neighbours", "conflicts", "events", "history", "mappings", "unknown", "frames" }
+local ARRAYS = { "pools", "nodes", "neighbours", "conflicts", "events", "history", "mappings", "unknown", "frames",
+  "addresses", "status" }
 
 local function serving_of(serving)
   if not serving then return nil end
@@ -90,6 +91,22 @@ local function serving_of(serving)
     if serving.families[number] then table.insert(families, "IPv" .. number) end
   end
   return { name = serving.name, is_dhcp = serving.is_dhcp, families = families }
+end
+
+--- Mark what is an array also when it is empty: anew after a report came as JSON.
+-- @tparam table report
+-- @treturn table  the same
+function explain.mark(report)
+  for _, name in ipairs(ARRAYS) do
+    if report[name] then json.array(report[name]) end
+  end
+  for _, part_name in ipairs({ "decision", "configmap", "announcer", "serving" }) do
+    local part = report[part_name] or {}
+    for _, name in ipairs({ "addresses", "trace", "warnings", "vips", "complaints", "families" }) do
+      if part[name] then json.array(part[name]) end
+    end
+  end
+  return report
 end
 
 --- The report.
@@ -107,15 +124,7 @@ function explain.report(facts)
   end
   for ip in pairs(facts.ingress or {}) do table.insert(report.status, ip) end
   table.sort(report.status)
-  for _, name in ipairs(ARRAYS) do
-    if report[name] then json.array(report[name]) end
-  end
-  for _, part in ipairs({ report.decision or {}, report.configmap or {}, report.announcer or {} }) do
-    for _, name in ipairs({ "addresses", "trace", "warnings", "vips", "complaints" }) do
-      if part[name] then json.array(part[name]) end
-    end
-  end
-  return report
+  return explain.mark(report)
 end
 
 return explain
