@@ -29,6 +29,8 @@ local WITHDRAWAL = 1
 local LIST_AGAIN, LOOK_AGAIN = 1, 0.02
 -- Seconds until a Service that waits is tried again: whose policy failed; whose policy asked outside.
 local POLICY_AGAIN, OUTSIDE_AGAIN = 10, 30
+-- Addresses are probed ahead of time for so many pools at most; changes of so many seconds are looked at together.
+local POOLS_AHEAD, PROBE_SOON = 32, 0.02
 -- After so many writes, when no more wait, memory is given back.
 local BURST = 1000
 -- Seconds that a stop waits for writes under way.
@@ -57,10 +59,12 @@ local function open_informers(self, settings)
     project = project_node })
 end
 
--- The engine knows the ConfigMap by its key.
-local function new_engine(options, configmap_key)
+-- The engine knows the ConfigMap by its key, and by `self` which addresses were probed.
+local function new_engine(self, options, configmap_key)
   return engine.new({ now = runtime.boottime, utc = runtime.walltime, host = options.host,
-    settings = setmetatable({ configmap = configmap_key }, { __index = options.settings }) })
+    settings = setmetatable({ configmap = configmap_key,
+      is_probed = function(item) return self.prober ~= nil and self.prober:is_free(item) end },
+      { __index = options.settings }) })
 end
 
 --- @tparam table options  `client` (moonlb.kube.client), `election_client` (the same without repetitions), `services`
@@ -74,11 +78,12 @@ function controller.new(options)
   local configmap_key = settings.configmap_namespace .. "/" .. settings.configmap
   local self = setmetatable({
     client = options.client, services = options.services, events = options.events,
-    engine = new_engine(options, configmap_key), configmap_key = configmap_key,
+    configmap_key = configmap_key,
     overwrites = overwrites.new({ now = runtime.boottime }), counts = {}, refusals = {},
     held_events = {}, failures = {}, noted = {}, excluded = {}, leaving = {},
     policies = options.policies, is_active = false, term = 0, written = 0,
   }, Controller)
+  self.engine = new_engine(self, options, configmap_key)
   if self.policies then self.policies:attach(self.engine) end
   open_informers(self, settings)
   self.queue = workqueue.new({ name = "allocator", reconcile = function(key) return self:reconcile(key) end })
@@ -145,6 +150,7 @@ local function take_office(self, term)
       log.info("allocating", { services = self.services.count, identity = self.election.identity })
       self:tell_configmap()
       if self.policies then self.policies:tell() end
+      self:probe_ahead()
       return self:add_all(self.engine:keys())
     end
     log.debug("not ready to allocate", { error = message })
@@ -162,6 +168,7 @@ end
 function Controller:follow()
   self.term = self.term + 1
   self.is_active = false
+  self:probe_ahead()
   if self.retry_timer then self.retry_timer:stop() end
   self.retry_timer, self.retry_at = nil, nil
   if self.retry_soon then self.retry_soon:stop() end
@@ -215,7 +222,10 @@ function Controller:on_service(key, object)
     self:add(key)
     add_rivals(self, key)
   end
-  if is_freed then self:plan_retry() end
+  if is_freed then
+    self:plan_retry()
+    self:probe_ahead()
+  end
 end
 
 --- The ConfigMap appeared, changed, or (nil) is gone.
@@ -261,6 +271,25 @@ function Controller:tell_configmap()
   end
 end
 
+--- Have the addresses that come next probed ahead of time, while this process leads.
+-- @tparam Preprobe prober  moonlb.announcer.preprobe
+function Controller:set_prober(prober)
+  self.prober = prober
+  self:probe_ahead()
+end
+
+--- Which those are has changed. Many changes of one moment are one.
+function Controller:probe_ahead()
+  if not self.prober or self.probe_soon then return end
+  self.probe_soon = async.timer(PROBE_SOON, function()
+    self.probe_soon = nil
+    if not self.is_active then return self.prober:want({}) end
+    self.prober:want(self.engine:next_free(POOLS_AHEAD))
+    local rest = self.engine:next_expiry() -- of a freed address, which may then be the next
+    if rest then async.timer(math.max(0, rest) + PROBE_SOON, function() self:probe_ahead() end) end
+  end)
+end
+
 --- Take the addresses that nobody may be given, as the announcer of this node sees them.
 -- @tparam table list  array of `{first=, last=, reason=}`; replaces the one before
 function Controller:set_excluded(list)
@@ -276,6 +305,7 @@ function Controller:set_excluded(list)
     if not self.excluded[id] then self.engine:exclude(item.text, item.reason) end
   end
   self.excluded = fresh
+  self:probe_ahead()
   if self.is_active then self:retry_pending() end
 end
 
@@ -412,6 +442,7 @@ function Controller:carry_out(key)
   plan_another_try(self, key, result.decision)
   if result.finalizer_removal then return release_finalizer(self, key, result.finalizer_removal) end
   if result.patch then
+    self:probe_ahead()
     ok, message, reason = self.writer:write(key, result)
     if not ok then return nil, message, reason end
   end

@@ -412,6 +412,21 @@ function Engine:pools()
   return result
 end
 
+--- The addresses that the pools would give next, one of each family.
+-- @tparam number most  pools
+-- @treturn table  array of addresses
+function Engine:next_free(most)
+  self.state.ownership:expire()
+  local result = {}
+  for i, pool in self.state.pools:each() do
+    if i > most then break end
+    for _, number in ipairs({ 4, 6 }) do
+      result[#result + 1] = not pool.is_dhcp and pool:has(number) and pool:free_one(number, {}) or nil
+    end
+  end
+  return result
+end
+
 --- The addresses that nobody is given, each with why.
 -- @treturn table  array of `{text=, reason=}`: exclusions in the order in which they were made, then quarantined
 -- addresses

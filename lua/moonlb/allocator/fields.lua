@@ -18,6 +18,8 @@ return {
   PLACE = "moonlb.io/place",
   --- Ours: the DHCP lease; its first word is the leased address.
   LEASE = "moonlb.io/lease",
+  --- Ours: addresses that were probed when they were assigned (see `moonlb.announcer.preprobe`).
+  PROBED = "moonlb.io/probed",
   --- Ours: addresses that a stranger answered for (see `moonlb.announcer.conflict`).
   CONFLICT = "moonlb.io/conflict",
 

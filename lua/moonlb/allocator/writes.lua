@@ -53,12 +53,22 @@ local function word(name)
   return name ~= "" and name or "unnamed"
 end
 
+-- Assigned from a pool, and known to be free because they were probed ahead of time.
+local function probed(decision, settings)
+  if decision.action ~= "assign" or not settings.is_probed then return json.null end
+  for _, item in ipairs(decision.addresses) do
+    if not settings.is_probed(item) then return json.null end
+  end
+  return table.concat(decision.addresses, ",")
+end
+
 local function patch_given(record, decision, settings)
   local addresses = table.concat(decision.addresses, ",")
   local annotations = {
     [fields.ASSIGNED] = ("%s %s/%s"):format(addresses, word(decision.policy), word(decision.rule)),
     [fields.ADDRESSES] = addresses,
     [fields.PLACE] = decision.place and decision.place[1] and table.concat(decision.place, ",") or nil,
+    [fields.PROBED] = probed(decision, settings),
     [HOSTNAME] = decision.hostname,
   }
   local present = map(record.object.metadata.annotations)[fields.INTERFACE]
@@ -69,7 +79,7 @@ end
 
 -- Take away what we wrote. What the user asked for stays his.
 local function patch_taken(record)
-  local annotations = { [fields.ASSIGNED] = json.null, [fields.PLACE] = json.null }
+  local annotations = { [fields.ASSIGNED] = json.null, [fields.PLACE] = json.null, [fields.PROBED] = json.null }
   local labels, spec = {}, {}
   if map(record.object.metadata.labels)[fields.LABEL] == fields.LABEL_VALUE then labels[fields.LABEL] = json.null end
   if record.by and not record.by:find("/static$") and not record.by:find("/dhcp$") and not record.is_edited then
@@ -95,7 +105,7 @@ end
 --- The patch that a decision asks for.
 -- @tparam table record  see `moonlb.allocator.service`
 -- @tparam table decision  see `Engine.decide`
--- @tparam table settings  `no_spec_ip`
+-- @tparam table settings  `no_spec_ip`, `is_probed(address)` (optional)
 -- @treturn table|nil  with `json.null` for fields to take away; nil when nothing is to be written
 function writes.patch(record, decision, settings)
   if decision.action == "pending" then

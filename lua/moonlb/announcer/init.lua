@@ -14,6 +14,7 @@ local moving = require("moonlb.announcer.moving")
 local pace = require("moonlb.announcer.pace")
 local peers = require("moonlb.announcer.peers")
 local placement = require("moonlb.announcer.placement")
+local preprobe = require("moonlb.announcer.preprobe")
 local recorder = require("moonlb.recorder")
 local request = require("moonlb.announcer.request")
 local rivals = require("moonlb.announcer.rivals")
@@ -102,6 +103,10 @@ function announcer.new(options)
     tell = function(key, message) self:tell({ key }, "Warning", "AnnouncerConflict", message) end })
   local ok, message, code = open_wire(self, options)
   if not ok then return nil, message, code end
+  self.preprobe = preprobe.new({ io = self.wire, now = runtime.boottime, timer = async.timer,
+    link_of = function(ip) return interface.of_subnet(self.host.view, ip) end,
+    is_in_use = function(ip) return self.vips[ip] ~= nil end,
+    on_taken = function() self:tell_excluded() end })
   self.upnp = upnp.new(self)
   self.dhcp = dhcp.new(self, options.dhcp_io)
   self.writer = writer.new(self)
@@ -115,7 +120,10 @@ end
 -- @treturn boolean  true; or nil, message, code when it was stopped before
 function Announcer:start()
   self.heartbeat = self:every(HEARTBEAT, function() self.pulse:alive() end)
-  self.services:on(function(key) self:on_service(key) end)
+  self.services:on(function(key, new, old)
+    self.preprobe:on_service(new, old)
+    self:on_service(key)
+  end)
   for key in self.services:each() do self:on_service(key) end
   local ok, message, code = self.services:wait_synced()
   if not ok or self.is_stopping then return nil, message or "stopped", code or "ECANCELED" end
@@ -156,6 +164,7 @@ function Announcer:stop()
   self.slices:stop()
   for _, it in pairs(self.vips) do it:release(0) end
   self.dhcp:close()
+  self.preprobe:want({})
   self.wire:close()
   self.host:sweep(function() return not self.is_swept end)
   self.host:close()
@@ -300,7 +309,7 @@ end
 
 -- Is the address known to be ours, by the claim that the API remembers, or since another node held it before?
 function Announcer:is_known(ip, keys, claim)
-  if claim.term > 1 then return true end
+  if claim.term > 1 or self.preprobe:is_news(ip) then return true end
   for _, key in ipairs(keys) do
     local service = self.services:get(key)
     if service and claim_of(service) and writer.in_status(service)[ip] then return true end
@@ -505,6 +514,7 @@ function Announcer:on_pulse(event)
   if self.is_stopping or self.peers:on_pulse(event) then return end
   if event.type == "conflict" then
     recorder.note("conflict", event.address, { mac = event.mac, operation = event.operation })
+    self.preprobe:heard(event)
     local it = self.vips[event.address]
     if it then it:heard(event) end
     self.dhcp:heard(event)
@@ -544,7 +554,7 @@ function Announcer:on_network()
   local fingerprint = interface.fingerprint(self.host.view, self.interface_names)
   if fingerprint == self.fingerprint then return end
   self.fingerprint = fingerprint
-  for _, fn in ipairs(self.excluded_listeners) do fn() end
+  self:tell_excluded()
   for key in pairs(self.requests) do self:place_soon(key) end
 end
 
@@ -560,7 +570,13 @@ end
 
 --- What this node's network needs for itself; see lua/README.md.
 function Announcer:excluded()
-  return interface.excluded(self.host.view, self.node)
+  local list = interface.excluded(self.host.view, self.node)
+  for ip, reason in pairs(self.preprobe.taken) do list[#list + 1] = { first = ip, last = ip, reason = reason } end
+  return list
+end
+
+function Announcer:tell_excluded()
+  for _, fn in ipairs(self.excluded_listeners) do fn() end
 end
 
 --- Call `fn()` whenever excluded() may have changed.

@@ -50,6 +50,14 @@ local function by_subnet(view, ip, family)
   return best and view.links[best.index]
 end
 
+--- The link whose own subnet holds an address, if it can announce.
+-- @treturn table|nil
+function interface.of_subnet(view, ip)
+  local _, family = address.canonical(ip)
+  local link = by_subnet(view, ip, family)
+  return link and not interface.trouble(link) and link or nil
+end
+
 -- Without a default route of the family, the other family's shows where the LAN is; without any, the subnet does.
 local function by_default_route(view, ip, family)
   local route = view.routes[family] or view.routes[family == 4 and 6 or 4]

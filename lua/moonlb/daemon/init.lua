@@ -107,7 +107,10 @@ local function start_announcer(self)
   until self.announcer or self.is_stopping
   if self.is_stopping then return end
   self.announcer_error = nil
-  if self.allocator then share_excluded(self) end
+  if self.allocator then
+    share_excluded(self)
+    if self.settings.preprobe then self.allocator:set_prober(self.announcer.preprobe) end
+  end
   self.announcer:start()
 end
 
