@@ -162,6 +162,13 @@ function Cluster:run(...)
   return out, err
 end
 
+--- Run a command line, as it stands in a README, with kubectl on PATH and this server as its cluster.
+-- @tparam string line
+-- @treturn Process  that has ended
+function Cluster:shell(line)
+  return http.spawn("bash", { "-c", line }, { env = environment(self.home, self.kubeconfig) }):wait(60)
+end
+
 --- Apply a manifest (YAML or JSON text).
 -- @param ...  more flags
 function Cluster:apply(manifest, ...)
