@@ -151,7 +151,7 @@ describe("the status page's server", function()
     assert.equal(503, select(2, get(url .. "/status/events")))
     for _, stream in ipairs(streams) do stream:kill() end
     loop.until_true(function()
-      local last = http.curl("--max-time", "1", url .. "/status/events"):wait(20).out
+      local last = http.curl("--max-time", "4", url .. "/status/events"):wait(20).out
       return last:find("event: change", 1, true)
     end, 20, "one more follows")
   end))

@@ -141,33 +141,58 @@ local function write(self, group, follower, piece)
   follower.written_at = runtime.boottime()
 end
 
+-- Followers may come and go while others are written to.
+local function list_of(followers)
+  local list = {}
+  for follower in pairs(followers) do list[#list + 1] = follower end
+  return list
+end
+
+local function has_new(group)
+  for follower in pairs(group.followers) do
+    if follower.is_new then return true end
+  end
+  return false
+end
+
 -- What each follower of a view lacks; those that came since the last time lack everything.
 local function tell(self, group, made)
   local news = view.difference(group.regions, made.regions)
   local text, all = news and event_text(news), nil
   group.regions = made.regions
-  for follower in pairs(group.followers) do
-    if follower.is_new then
+  for _, follower in ipairs(list_of(group.followers)) do
+    if follower.is_new and group.followers[follower] then
       all = all or event_text(view.difference(nil, made.regions))
       follower.is_new = nil
       write(self, group, follower, all)
-    elseif text then
+    elseif text and group.followers[follower] then
       write(self, group, follower, text)
-    elseif runtime.boottime() - follower.written_at > QUIET then
+    elseif group.followers[follower] and runtime.boottime() - follower.written_at > QUIET then
       write(self, group, follower, ": still here\n\n")
     end
     self.pause()
   end
 end
 
+-- Seconds that it took; FRESH when too many others wait.
+local function make_and_tell(self, group)
+  local made = make(self, group.wanted)
+  if not made then
+    async.sleep(FRESH)
+    return FRESH / SHARE
+  end
+  tell(self, group, made)
+  return made.took
+end
+
 -- Make the view anew as long as somebody follows it.
 local function follow(self, group)
   while next(group.followers) and not self.is_closed do
-    local ok, made = xpcall(make, debug.traceback, self, group.wanted)
-    if not ok then log.error("the status page", { error = made }) end
-    if ok and made then tell(self, group, made) end
-    local rest = math.max(FRESH, ok and made and SHARE * made.took or FRESH)
-    if next(group.followers) then group.signal:wait(rest) end
+    local ok, took = xpcall(make_and_tell, debug.traceback, self, group)
+    if not ok then log.error("the status page", { error = took }) end
+    local rest = math.max(FRESH, ok and SHARE * took or FRESH)
+    -- Who came while others were told must not wait for the next time; after a failure everybody does.
+    if next(group.followers) and not (ok and has_new(group)) then group.signal:wait(rest) end
   end
   self.groups[group.wanted.id] = nil
 end
