@@ -15,7 +15,7 @@ Driver.__index = Driver
 
 local serial = 0
 
-local OWN = { is_free = true, is_manual = true, is_ipv6 = true }
+local OWN = { is_free = true, is_manual = true, is_ipv6 = true, pulse = true }
 
 -- The client, what it is called by a server, and its socket.
 local function make_client(self, options)
@@ -35,21 +35,25 @@ local function make_client(self, options)
 end
 
 --- A client for a Service called `name`, on a macvlan over `parent`.
--- @tparam[opt] table options  of the client, and `is_ipv6`; `is_free(address)`, which answers a check; `is_manual`: the
---   test does
+-- @tparam[opt] table options  of the client, and `is_ipv6`; `pulse`, which then answers for the link-local address;
+--   `is_free(address)`, which answers a check; `is_manual`: the test does
 function driver.new(name, parent, options)
   options = options or {}
   serial = serial + 1
   local link = "dhcp" .. serial
   local mac = dhcp4.mac("lab", "default", name)
-  local self = setmetatable({ name = name, skew = 0, events = {}, mac = mac, is_free = options.is_free,
+  local self = setmetatable({ name = name, number = serial, skew = 0, events = {}, mac = mac, is_free = options.is_free,
     is_manual = options.is_manual, is_ipv6 = options.is_ipv6, timer = uv.new_timer(), nl = assert(netlink.open()) },
     Driver)
   self.index = assert(self.nl:macvlan_add({ parent = parent, name = link, mac = mac, mode = "bridge" }))
   assert(self.nl:set_ipv4_conf(self.index, { arp_ignore = 1, arp_announce = 2 }))
   assert(self.nl:link_set(self.index, { up = true }))
-  if self.is_ipv6 then	-- servers send to it; elsewhere the pulse thread answers for it
-    local source = dhcp6.link_local(mac)
+  local source = dhcp6.link_local(mac)	-- servers send to it
+  if options.pulse then
+    assert(options.pulse:attach(self.index, mac))
+    assert(options.pulse:hold(source, self.index))
+    assert(options.pulse:publish())
+  elseif self.is_ipv6 then
     assert(self.nl:address_add({ index = self.index, address = source, prefix = 64, scope = "link", nodad = true }))
     self.listener = uv.new_udp()
     assert(self.listener:bind(source .. "%" .. link, 546))
