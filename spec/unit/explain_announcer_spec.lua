@@ -154,6 +154,21 @@ describe("explain: an assigned address, asked of an announcer", function()
     until_said("announcer-off", "this moonlb does not announce")
   end))
 
+  it("has a node that lacks what it needs to announce", test(function()
+    cluster:slice("web-1", "web", { { nodeName = "node1" } })
+    cluster:service("web", V4)
+    local it = explain.report(facts.of_daemon({ settings = { node_name = "node1" }, services = cluster.services,
+      announcer_error = "netlink: Operation not permitted", connection = { client = cluster.client } }, "demo/web"))
+    assert.equal("announcer-failed", it.diagnosis, it.sentence)
+    assert.matches("node node1 cannot announce: netlink: Operation not permitted", it.sentence)
+  end))
+
+  it("is about to be answered: it is probed", test(function()
+    start({ probe = "rfc5227" })
+    serve()
+    until_said("being-taken", "node node1 is about to announce " .. V4 .. " (probing)")
+  end))
+
   it("is not answered while the pulse is mute", test(function()
     start()
     serve()
@@ -223,6 +238,23 @@ describe("explain: an assigned address, asked of an announcer", function()
       start({ heartbeat = true })
       serve()
       until_said("no-key", "nodes cannot agree who announces: the cluster's identity is not known")
+    end))
+
+    it("cannot speak on the interface", test(function()
+      local make = kernel.parts
+      parts = make(nl)
+      local begin_pulse = parts.start_pulse
+      with_key()
+      parts.start_pulse = function(on_event)
+        pulse = begin_pulse(on_event)
+        play_pulse()
+        pulse.attach = function() return nil, "packet socket: Operation not permitted", "EPERM" end
+        return pulse
+      end
+      cluster:slice("web-1", "web", { { nodeName = "node1", conditions = { ready = true } } })
+      start({ heartbeat = true })
+      cluster:service("web", V4)
+      until_said("segment-failed", "node node1 cannot speak on the interface: packet socket: Operation not permitted")
     end))
 
     it("is drained, and nobody else is there", test(function()

@@ -1,11 +1,14 @@
 -- The sentence of `moonlb explain`, for each way in which a Service has no address. Facts come from a real engine.
+local allocation = require("moonlb.control.explain.allocation")
 local cjson = require("cjson")
+local engine = require("moonlb.allocator.engine")
 local explain = require("moonlb.control.explain")
 local facts = require("moonlb.control.explain.facts")
 local fields = require("moonlb.allocator.fields")
 local json = require("moonlb.json")
 local page = require("moonlb.control.explain.text")
 local pending = require("moonlb.control.explain.pending")
+local policy_host = require("moonlb.policy.host")
 local unreachable = require("moonlb.control.explain.unreachable")
 
 local NODE = "02:00:00:00:00:99"
@@ -311,6 +314,78 @@ describe("explain: leases, mappings and policies", function()
   it("a router behind a router", function()
     assert_says("double-nat", "100.64.0.5 is no public address", "public address",
       mapping({ state = "mapped", gateway = "10.0.0.1", double_nat = "100.64.0.5 is no public address" }))
+  end)
+end)
+
+describe("explain: what a running allocator knows", function()
+  local host, brain
+
+  -- A policy that answers as told, asked by a real engine.
+  local function with_policy(outcome)
+    host = policy_host.new({ fallback = "pending", now = function() return 1000 end })
+    brain = engine.new({ settings = { configmap = "kube-system/kubevip" }, host = host })
+    assert(host:load("team", "", "team.lua", { load = function() return { rules = { "it" } } end,
+      forget = function() end, decide = outcome }))
+    brain:set_configmap(configmap({ ["range-global"] = "10.0.0.100", policy = "team" }))
+    brain:set_service(service("web"))
+  end
+
+  local function ask(change)
+    local it = { key = "demo/web", source = "daemon", node = "node1", walltime = 0, ingress = {}, unknown = {},
+      service = service("web"), allocator = { is_here = true, is_leading = true, leader = "node1_1" } }
+    allocation.add(it, brain, "demo/web")
+    if change then change(it) end
+    return explain.report(it)
+  end
+
+  it("a policy that failed: where, and why", function()
+    with_policy(function() return { kind = "error", reason = "attempt to index nil", rule = "it", line = 7,
+      file = "team.lua", trace = {} } end)
+    assert_says("policy-failed", "attempt to index nil", "moonlb plan --policy team.lua", ask())
+  end)
+
+  it("a policy that failed too often and rests", function()
+    with_policy(function() return { kind = "error", reason = "attempt to index nil", rule = "it", line = 7,
+      file = "team.lua", trace = {} } end)
+    for _ = 1, 20 do brain:decide("demo/web") end
+    assert.is_truthy(host:benched("team"))
+    assert_says("policy-benched", "policy team failed too often", "mend it", ask())
+  end)
+
+  it("a policy that refuses: its rule and its words", function()
+    with_policy(function() return { kind = "refuse", reason = "team demo has no budget", rule = "it", trace = {
+      { rule = "it", result = "refuse", reason = "team demo has no budget" } } } end)
+    local report = ask()
+    assert_says("policy-refused", "rule it of policy team refused: team demo has no budget", "the trace below", report)
+    assert.matches("it +refuse +team demo has no budget", page.page(report, false))
+  end)
+
+  it("an edit that a policy refuses", function()
+    with_policy(function() return { kind = "refuse", reason = "not yours", rule = "it", trace = {} } end)
+    brain:set_service(service("web", { loadBalancerIP = "10.0.0.100" }, {
+      [fields.ASSIGNED] = "10.0.0.101 default/static" }))
+    assert_says("edit-refused", "was refused (not yours); it keeps 10.0.0.101", "take the change back", ask())
+  end)
+
+  it("an allocator that does not know all yet", function()
+    with_policy(function() return { kind = "use", addresses = { "10.0.0.100" }, rule = "it", trace = {} } end)
+    assert_says("not-synced", "nodes: not listed yet", "moonlb doctor", ask(function(it)
+      it.allocator.missing = "nodes: not listed yet"
+    end))
+    assert_says("being-written", "10.0.0.100 is decided for it and about to be written by the leader, node1_1",
+      "wait a moment", ask())
+  end)
+end)
+
+describe("explain.CODES", function()
+  it("are all in these specs: each way to be pending or unreachable has its case", function()
+    local text = ""
+    for _, name in ipairs({ "explain_spec", "explain_announcer_spec" }) do
+      local file <close> = assert(io.open("spec/unit/" .. name .. ".lua"))
+      text = text .. file:read("a")
+    end
+    for _, code in ipairs(explain.CODES) do assert.is_truthy(text:find('"' .. code .. '"', 1, true), code) end
+    assert.is_true(#explain.CODES >= 50)
   end)
 end)
 

@@ -121,6 +121,10 @@ function facts.of_objects(key, objects, settings)
   local brain = engine.new({ settings = settings })
   planner.feed(brain, all, settings.configmap)
   allocation.add(self, brain, key)
+  if self.failure then	-- its file is where moonlb runs, not here
+    table.insert(self.unknown, ("what policy %s says: moonlb plan --policy FILE tries it"):format(self.policy))
+    self.failure, self.benched, self.decision.failure = nil, nil, nil
+  end
   if self.service then announcement.read(self, self.service) end
   announcement.add_from_api(self, key, objects.services, objects.nodes)
   if objects.slices and self.service then

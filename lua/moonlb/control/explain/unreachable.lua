@@ -72,7 +72,7 @@ end)
 
 diagnosis("announcer-off", function(facts)
   local it = facts.announcer
-  if not it or it.is_here or facts.owner then return end
+  if not it or it.is_here or it.error or facts.owner then return end
   return ("%s is assigned, but this moonlb does not announce, and no node is known to"):format(addresses(facts)),
     "run moonlb run --announce on the nodes of that LAN"
 end)
