@@ -24,9 +24,9 @@ before_each(function()
     { index = 2, name = "eth0", mac = "02:00:00:00:00:02", is_up = true, is_running = true } }
   local entry = { address = "10.0.0.1", mac = "02:00:00:00:00:01", state = "reachable", index = 2 }
   look = {
-    files = files, links = links, entry = entry, refused = {}, objects = {}, lists = {}, own_pid = 7,
+    files = files, links = links, entry = entry, refused = {}, objects = {}, lists = {},
     read = function(path) return files[path] end, can_write = function() return true end,
-    running = { { pid = 1, parent = 0, name = "init" } }, processes = function() return look.running end,
+    running = { { pid = 1, parent = 0, name = "init", command = "/sbin/init" } }, processes = function() return look.running end,
     netlink = {
       links = function() return links end,
       addresses = function() return { { address = "10.0.0.2", prefix = 24, index = 2, family = 4 } } end,
@@ -101,6 +101,9 @@ describe("doctor", function()
     local running = { ... }
     return function() look.running = running end
   end
+  local function moonlb(pid, parent)
+    return { pid = pid, parent = parent, name = "moonlb", command = "/usr/bin/moonlb\0run\0--announce\0" }
+  end
   local function health(values)
     return function()
       for name, value in pairs(values) do look.health[name] = value end
@@ -137,13 +140,12 @@ describe("doctor", function()
     { "ipv6", "warn", "switched off on eth0", "sysctl", file("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1\n") },
     { "read-only", "ok", "can only be read", nil, function() look.can_write = function() return false end end },
     { "second-moonlb", "fail", "2 moonlb run here", "stop all but one",
-      run({ pid = 5, parent = 1, name = "moonlb" }, { pid = 6, parent = 1, name = "moonlb" }) },
+      run(moonlb(5, 1), moonlb(6, 1)) },
     { "second-moonlb", "ok", "one moonlb runs here", nil,
-      run({ pid = 5, parent = 1, name = "moonlb" }, { pid = 6, parent = 5, name = "moonlb" },
-        { pid = 7, parent = 1, name = "moonlb" }) },
+      run(moonlb(5, 1), moonlb(6, 5), { pid = 7, parent = 1, name = "moonlb", command = "moonlb\0doctor\0" }) },
     { "second-moonlb", "warn", "TCP port 2112", "--port", file("/proc/net/tcp", TCP2112) },
     { "kube-vip-here", "warn", "kube-vip runs here (pid 9)", "svc_enable=false",
-      run({ pid = 9, parent = 1, name = "kube-vip" }) },
+      run({ pid = 9, parent = 1, name = "kube-vip", command = "/kube-vip\0manager\0" }) },
     { "rbac", "fail", "patch services/status", "kubectl apply", function() look.refused["patch services"] = true end },
     { "rbac", "warn", "no credentials", nil, function() look.client, look.client_error = nil, "no credentials" end },
     { "configmap", "fail", "there is no ConfigMap kube-system/kubevip", "create configmap kubevip",

@@ -39,7 +39,10 @@ local function processes()
     local is_here = name:match("^%d+$") and uv.fs_readlink(("/proc/%s/ns/net"):format(name)) == here
     local stat = is_here and read(("/proc/%s/stat"):format(name))
     local pid, title, parent = (stat or ""):match("^(%d+) %((.-)%) %S (%d+)")
-    if pid then list[#list + 1] = { pid = math.tointeger(pid), name = title, parent = math.tointeger(parent) } end
+    if pid then
+      list[#list + 1] = { pid = math.tointeger(pid), name = title, parent = math.tointeger(parent),
+        command = read(("/proc/%s/cmdline"):format(name)) }
+    end
   end
   return list
 end
@@ -54,7 +57,7 @@ end
 local function look_with(values, environment, client, client_error, ask)
   local netlink, netlink_error = require("moonlb.core.netlink").open()
   return { read = read, can_write = function(path) return uv.fs_access(path, "W") == true end, processes = processes,
-    own_pid = uv.os_getpid(), netlink = netlink, netlink_error = netlink_error, client = client,
+    netlink = netlink, netlink_error = netlink_error, client = client,
     client_error = client_error, ask = ask, poke = poke, sleep = async.sleep, walltime = runtime.walltime,
     settings = values, environment = environment }
 end

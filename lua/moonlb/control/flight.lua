@@ -9,7 +9,7 @@ local runtime = require("moonlb.core.runtime")
 local flight = {}
 
 local PAGE = 2000 -- frames in an answer, of some 260 bytes each
-local LAST = 4
+local LAST = 4 -- frames of each direction: announcements must not hide who asked
 
 -- What a frame is about: an address, and words for people.
 local function read_arp(bytes)
@@ -60,16 +60,17 @@ end
 --- The last frames about some addresses.
 -- @treturn table  array of `{at=, direction=, interface=, says=}`, oldest first
 function flight.last_of(announcer, addresses)
-  local wanted, found = {}, json.array()
+  local wanted, found, count = {}, json.array(), { ["in"] = 0, out = 0 }
   for _, ip in ipairs(addresses or {}) do wanted[ip] = true end
   local frames = next(wanted) and all_frames(announcer) or {}
   for i = #frames, 1, -1 do
     local about, says = flight.read(frames[i].bytes)
-    if about and wanted[about] then
-      table.insert(found, 1, { at = frames[i].at, direction = frames[i].direction, says = says,
+    local direction = frames[i].direction
+    if about and wanted[about] and count[direction] < LAST then
+      count[direction] = count[direction] + 1
+      table.insert(found, 1, { at = frames[i].at, direction = direction, says = says,
         interface = name_of(announcer, frames[i].index) })
     end
-    if #found == LAST then break end
   end
   return found
 end

@@ -185,10 +185,12 @@ local function roots(look, name)
   return found
 end
 
+-- Only a `moonlb run` announces; this very command, a REPL or a sandbox does not.
 check("second-moonlb", function(look, report)
-  local pids = {}
+  local pids, commands = {}, {}
+  for _, it in ipairs(look.processes()) do commands[it.pid] = (it.command or "") .. "\0" end
   for _, pid in ipairs(roots(look, "moonlb")) do
-    if pid ~= look.own_pid then pids[#pids + 1] = pid end
+    if commands[pid]:find("%zrun%z") then pids[#pids + 1] = pid end
   end
   if #pids > 1 then
     return report("fail", ("%d moonlb run here (pids %s)"):format(#pids, table.concat(pids, ", ")),
