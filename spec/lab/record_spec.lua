@@ -1,6 +1,7 @@
 -- The flight recorder's frames on a LAN: what was asked, answered and announced, as tshark and capinfos read the file.
 local arp = require("moonlb.core.arp")
 local flight = require("moonlb.control.flight")
+local loop = require("spec.support.loop")
 local ndp = require("moonlb.core.ndp")
 local process = require("moonlb.sandbox.process")
 local pulsing = require("spec.support.pulsing")
@@ -67,6 +68,29 @@ describe("the frames of the flight recorder", function()
     assert.is_truthy(text:find("eth0|0x00000002|" .. mac .. "|\n", 1, true), text)
     text = output_of("tshark", "-r", path, "-Y", "_ws.malformed", "-T", "fields", "-e", "frame.number")
     assert.is_nil(text:match("\n%d+\n"))
+  end))
+
+  it("are never half of one and half of another, also while they come", pulsing.test(function(p, _, index, mac)
+    hold(p, index)
+    local flood = assert(process.start({ "ip", "netns", "exec", "client", "/usr/bin/python3", "-c", (
+      "from scapy.all import *\nfor i in range(20): sendp([Ether(dst='ff:ff:ff:ff:ff:ff')/ARP(op=1,psrc='10.77.0.%%d' %%"
+      .. " (9+j%%200),pdst='%s') for j in range(400)],iface='eth0',verbose=0)"):format(V4) }))
+    local reads, before = 0, 0
+    loop.until_true(function()
+      local frames = p:frames()
+      reads = reads + (#frames > before and 1 or 0)
+      before = #frames
+      for _, it in ipairs(frames) do
+        local fields = assert(arp.decode(it.bytes))
+        if it.direction == "out" then
+          assert.same({ mac, V4, 42 }, { fields.sender_mac, fields.sender_ip, it.length })
+        else
+          assert.equal(V4, fields.target_ip)
+        end
+      end
+      return not flood:is_running()
+    end, 60, "the flood is over")
+    assert.is_true(reads > 1 and before > 2000, before .. " frames in " .. reads)
   end))
 
   it("are the last 2,048 of each ring, whatever comes", pulsing.test(function(p, _, index, mac)

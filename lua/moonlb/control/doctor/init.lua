@@ -19,9 +19,9 @@ local RESULTS = { ok = 0, warn = 1, fail = 2 }
 --- Look at everything. In a task: the API may be asked, and the gateway waited for.
 -- @tparam table look  how to look: `read(path)` -> text|nil; `can_write(path)` -> boolean; `processes()` -> array
 --   of `{pid=, parent=, name=, command= (proc(5), cmdline)}` of this network; `netlink`
---   (moonlb.core.netlink) or nil, `netlink_error`; `client` (moonlb.kube.client) or nil, `client_error`; `ask(request)` -> answer of the daemon here, or nil, message,
---   code; `poke(address)`: has the kernel ask the LAN for that address's MAC; `sleep(seconds)`; `walltime()`;
---   `settings`
+--   (moonlb.core.netlink) or nil, `netlink_error`; `client` (moonlb.kube.client) or nil, `client_error`;
+--   `ask(request)` -> answer of the daemon here, or nil, message, code; `poke(address)`: has the kernel ask the LAN for
+--   that address's MAC; `sleep(seconds)`; `walltime()`; `settings`
 -- @treturn table  array of `{check=, group=, result="ok"|"warn"|"fail", says=, fix=|nil}`
 function doctor.examine(look)
   local findings = {}
