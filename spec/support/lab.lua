@@ -71,6 +71,20 @@ function Lab.signal(_, process, name)
   assert(lan.kill(process, name), "the program does not run")
 end
 
+local function read(path)
+  local file = io.open(path)
+  local text = file and file:read("a") or ""
+  if file then file:close() end
+  return text
+end
+
+--- Wait until a stopped program stands still (proc(5), stat): on a busy machine SIGSTOP takes its time. The program is
+-- the child of the nsenter(1) that entered the node.
+function Lab.until_stopped(_, process)
+  local pid = read(("/proc/%d/task/%d/children"):format(process.pid, process.pid)):match("%d+")
+  loop.until_true(function() return read("/proc/" .. pid .. "/stat"):match("^.*%) (%a)") == "T" end, 5, "stopped")
+end
+
 local function path_of(name) return "/api/v1/namespaces/demo/services/" .. name end
 
 --- Create a Service of type LoadBalancer, one port 80.

@@ -1,5 +1,5 @@
---- The garbage collector is a third of the work of a takeover, and neighbours wait for the other two: with many groups to
--- take it comes afterwards. Bounded: by memory, by time, and once in a while.
+--- The garbage collector is a third of the work of a takeover, and neighbours wait for the other two: with many groups
+-- to take it comes afterwards. Bounded: by memory, by time, and once in a while.
 -- @module moonlb.announcer.collector
 local collector = {}
 

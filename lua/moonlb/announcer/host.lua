@@ -240,7 +240,8 @@ function Host:silence_others()
   self.are_others_silent = true
   for _, entry in ipairs(self.view.addresses) do
     local link = self.view.links[entry.index]
-    local ok, message = entry.family == 6 or silence(self, link)
+    local ok, message = true, nil
+    if entry.family == 4 then ok, message = silence(self, link) end
     if not ok then
       log.warn("the kernel may answer for held addresses", { interface = link.name, error = message })
     end

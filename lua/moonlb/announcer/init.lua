@@ -17,10 +17,10 @@ local placement = require("moonlb.announcer.placement")
 local preprobe = require("moonlb.announcer.preprobe")
 local recorder = require("moonlb.recorder")
 local request = require("moonlb.announcer.request")
+local report = require("moonlb.announcer.report")
 local rivals = require("moonlb.announcer.rivals")
 local runtime = require("moonlb.core.runtime")
 local slices = require("moonlb.announcer.slices")
-local status = require("moonlb.announcer.status")
 local upnp = require("moonlb.announcer.upnp")
 local vip = require("moonlb.announcer.vip")
 local wire = require("moonlb.announcer.wire")
@@ -31,6 +31,7 @@ local announcer = {}
 
 local Announcer = { __name = "moonlb.announcer" }
 Announcer.__index = Announcer
+for name, method in pairs(report) do Announcer[name] = method end
 
 -- The pulse thread goes mute when the loop was silent for 2 s.
 local HEARTBEAT = 0.5
@@ -451,48 +452,6 @@ function Announcer:new_vip(ip, arp_rate)
   return it
 end
 
--- An Event on each of these Services that still exists.
-function Announcer:tell(keys, type, reason, message)
-  if self.is_stopping then return end
-  for _, key in ipairs(keys or {}) do
-    local service = self.services:get(key)
-    if service then self.events:emit(service, type, reason, message) end
-  end
-end
-
--- Something people must act upon (InterfaceMissing, ...), said once until it changes; nil: it is over. `about` is an
--- address, or what else the complaint is about.
-function Announcer:complain(keys, about, reason, message)
-  for _, key in ipairs(keys) do
-    local complaints = self.complaints[key] or {}
-    self.complaints[key] = complaints
-    local said = complaints[about]
-    if (said and said.message) ~= message then
-      complaints[about] = message and { reason = reason, message = message }
-      if message then self:tell({ key }, "Warning", reason, message) end
-    end
-  end
-end
-
--- The node that answered for the Service before this one, as its status says; nil when none did.
-local function former_node(self, key)
-  local service = key and self.services:get(key)
-  local annotations = service and service.metadata.annotations
-  return type(annotations) == "table" and annotations[status.HOST] or nil
-end
-
--- For metrics.
-function Announcer:count_change(it, old)
-  self.changes[it.state] = (self.changes[it.state] or 0) + 1
-  if old == "probing" then
-    local result = it.state == "announcing" and "free" or it.state == "conflict" and "taken" or "given_up"
-    self.probes[result] = self.probes[result] + 1
-  elseif it.state == "announcing" and old ~= "held" then
-    local former = former_node(self, it.keys and it.keys[1])
-    if former and former ~= self.node then self.failovers = self.failovers + 1 end
-  end
-end
-
 -- A VIP changed its state: status may have to say so.
 function Announcer:on_vip(it, old)
   self:count_change(it, old)
@@ -556,49 +515,6 @@ function Announcer:on_network()
   self.fingerprint = fingerprint
   self:tell_excluded()
   for key in pairs(self.requests) do self:place_soon(key) end
-end
-
---- Ask for a planned move; see moonlb.announcer.moving. In a task.
-function Announcer:move(address, node)
-  return self.moving:request(address, node)
-end
-
---- The ports that this node has opened on routers; see lua/README.md.
-function Announcer:mappings()
-  return self.upnp:list()
-end
-
---- What this node's network needs for itself; see lua/README.md.
-function Announcer:excluded()
-  local list = interface.excluded(self.host.view, self.node)
-  for ip, reason in pairs(self.preprobe.taken) do list[#list + 1] = { first = ip, last = ip, reason = reason } end
-  return list
-end
-
-function Announcer:tell_excluded()
-  for _, fn in ipairs(self.excluded_listeners) do fn() end
-end
-
---- Call `fn()` whenever excluded() may have changed.
-function Announcer:on_excluded(fn)
-  self.excluded_listeners[#self.excluded_listeners + 1] = fn
-end
-
---- Every lease of this node: see moonlb.announcer.dhcp, list.
-function Announcer:leases()
-  return self.dhcp:list()
-end
-
---- Every VIP of this node, ordered by address text.
--- @treturn table  array of `{address=, state=, since=, interface=, reason=, services=}`
-function Announcer:list()
-  local list = {}
-  for _, it in pairs(self.vips) do
-    list[#list + 1] = { address = it.address, state = it.state, since = it.since, reason = it.reason,
-      interface = it.interface and it.interface.name, services = it.keys }
-  end
-  table.sort(list, function(a, b) return a.address < b.address end)
-  return list
 end
 
 return announcer

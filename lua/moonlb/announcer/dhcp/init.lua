@@ -132,7 +132,9 @@ function Dhcp:place(key, link, why, is_others)
   if it.phase ~= "serving" then
     it.parent = link
     local ok, message = self.owner.host:silence_kernel(link.index)
-    if not ok then log.warn("the kernel may answer for leased addresses", { interface = link.name, error = message }) end
+    if not ok then
+      log.warn("the kernel may answer for leased addresses", { interface = link.name, error = message })
+    end
   end
   it:serve(link)
 end
