@@ -274,6 +274,23 @@ describe("the page", function()
     assert.equal("waiting", first)
   end)
 
+  it("looks at a Service that is served once, and again when it changes", function()
+    local daemon, handlers = daemon_of("s", 3), {}
+    daemon.services.on = function(_, handler) handlers[#handlers + 1] = handler end
+    for _, object in daemon.services.each() do
+      object.status.loadBalancer.ingress = { { ip = object.metadata.annotations["moonlb.io/assigned"]:match("^%S+") } }
+    end
+    local source = snapshot.new(daemon, nothing)
+    assert.equal(3, source:take(status.parse("")).services.counts.served)
+    local key = next(source.settled)
+    assert.equal("shop/s", key:sub(1, 6))
+    local object = daemon.services.get(nil, key)
+    object.status.loadBalancer.ingress = {}
+    for _, handler in ipairs(handlers) do handler(key, object, object) end
+    local counts = source:take(status.parse("")).services.counts
+    assert.same({ 2, 1 }, { counts.served, counts.waiting })
+  end)
+
   it("finds by name, address, node and state", function()
     local daemon = daemon_of("s", 30)
     local function rows(query) return select(2, html_of(daemon, status.parse(query)):gsub("<tr id=\"s:", "")) end

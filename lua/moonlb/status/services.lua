@@ -130,13 +130,14 @@ end
 -- @tparam table context  `vips` {address = `{state=, interface=, reason=}`} of this node, `last_event(key)` -> `{type=,
 -- message=}` or nil, `why_ignored(key)` -> text or nil, `leader` (text or nil), `now` seconds since 1970
 -- @treturn table  `key`, `state` (of `services.STATES`), `sentence`, `addresses`, `owner` (node or nil), `created`
--- (seconds since 1970 or nil)
+-- (seconds since 1970 or nil), `has_conflict`: a stranger was reported, so that the state may change by time alone
 function services.describe(key, object, context)
   local metadata = object.metadata
   local annotations = map(metadata.annotations)
   local row = { key = key, created = timestamp.seconds(metadata.creationTimestamp),
     given = split(assigned(annotations, map(metadata.labels))) }
   row.in_status, row.status_set = services.in_status(object)
+  row.has_conflict = annotations[fields.CONFLICT] ~= nil
   row.owner = row.in_status[1] and word(annotations[fields.HOST]) or nil
   row.state, row.sentence = judge(object, key, context, row)
   local is_dhcp = row.given[1] == fields.DHCP or row.given[1] == fields.DHCPV6

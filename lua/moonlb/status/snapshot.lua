@@ -17,7 +17,9 @@ snapshot.SERVICES, snapshot.POOLS, snapshot.NODES, snapshot.EVENTS = 100, 16, 10
 --- @tparam Daemon daemon  its parts may appear later
 -- @tparam function pause  called often inside tasks; may yield
 function snapshot.new(daemon, pause)
-  return setmetatable({ daemon = daemon, pause = pause, index = index.new(daemon.services) }, Source)
+  local settled = {}
+  daemon.services:on(function(key) settled[key] = nil end)
+  return setmetatable({ daemon = daemon, pause = pause, index = index.new(daemon.services), settled = settled }, Source)
 end
 
 -- Boot time as seconds since 1970.
@@ -40,7 +42,6 @@ local function context_of(daemon)
 end
 
 local function matches(row, query)
-  if not query then return true end
   local function has(value) return value and value:lower():find(query, 1, true) end
   if has(row.key) or has(row.owner) then return true end
   for _, item in ipairs(row.addresses) do
@@ -52,6 +53,17 @@ end
 -- What needs a person comes first.
 local ORDER = { "trouble", "waiting", "served", "ignored" }
 
+-- A Service's state, and its row unless the state was known without. Served, or left alone, it is by its object alone:
+-- most Services are looked at once, and again when they change.
+local function state_of(self, key, object, view, context)
+  local known = self.settled[key]
+  if known and not view.query then return known end
+  local row = services.describe(key, object, context)
+  local is_settled = row.state == "served" or row.state == "ignored"
+  if is_settled and not row.has_conflict then self.settled[key] = row.state end
+  return row.state, row
+end
+
 -- All Services by state, and of these the keys of those that are looked for.
 local function sort_out(self, view, context)
   local counts, keys = { all = 0 }, {}
@@ -59,10 +71,10 @@ local function sort_out(self, view, context)
   for _, key in ipairs(self.index:keys(self.pause)) do
     local object = self.daemon.services:get(key)
     if object then
-      local row = services.describe(key, object, context)
-      counts.all, counts[row.state] = counts.all + 1, counts[row.state] + 1
-      if (not view.state or view.state == row.state) and matches(row, view.query) then
-        table.insert(keys[row.state], key)
+      local state, row = state_of(self, key, object, view, context)
+      counts.all, counts[state] = counts.all + 1, counts[state] + 1
+      if (not view.state or view.state == state) and (not view.query or matches(row, view.query)) then
+        table.insert(keys[state], key)
       end
     end
     self.pause()
