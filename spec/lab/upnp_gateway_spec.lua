@@ -57,6 +57,25 @@ describe("a gateway", function()
     router:until_mapped({ LINE:format(ip) }, 30)
   end))
 
+  it("that another one takes the place of (the default route changes) is left for that one", test(function(it, router)
+    router:start()
+    local ip = web(it)
+    router:until_mapped({ LINE:format(ip) })
+    it:on("router", "ip", "address", "add", "10.77.0.254/24", "dev", "eth0")
+    assert.equal(0, it:on("node1", "ip", "route", "replace", "default", "via", "10.77.0.254").code)
+    -- Nobody is at home there: what was mapped is taken back, and the Service says what is missing.
+    upnp_lab.until_event(it, "web", "PortMapFailed", "no UPnP gateway answers at 10.77.0.254, the router of eth0")
+    router:until_mapped({})
+    upnp_lab.until_said(it, "web", nil)
+    assert.equal(0, it:on("node1", "ip", "route", "replace", "default", "via", "10.77.0.1").code)
+    router:until_mapped({ LINE:format(ip) })
+    local metrics = it:on("node1", "curl", "-s", "http://127.0.0.1:2112/metrics").output
+    assert.matches("moonlb_upnp_mappings{state=\"mapped\"} 1", metrics, 1, true)
+    local gateways = {}
+    for line in metrics:gmatch("\nmoonlb_upnp_gateway_up(%b{} %d)") do gateways[#gateways + 1] = line end
+    assert.same({ "{interface=\"eth0\",router=\"10.77.0.1\"} 1" }, gateways)
+  end))
+
   it("of version 1 alone does as well", test(function(it, router)
     router:start({ force_igd_desc_v1 = "yes" })
     local ip = web(it)
@@ -116,13 +135,22 @@ describe("a gateway", function()
     test(function(it, router)
     router:start()
     upnp_lab.service(it, "web", "80=32380")
+    upnp_lab.service(it, "api", "80=32381")
     it:moonlb("node1", { "--upnp", "--heartbeat", "false", "--upnp-status" })
-    loop.until_true(function() return it:address("web"):find(",192.0.3.1", 1, true) end, 20, "outside address")
+    for _, name in ipairs({ "web", "api" }) do
+      loop.until_true(function() return it:address(name):find(",192.0.3.1", 1, true) end, 20, "outside address")
+    end
+    -- It is the router's: many Services have it, and that is no conflict.
+    for _, name in ipairs({ "web", "api" }) do
+      for _, reason in ipairs({ "AddressConflict", "AddressRefused", "AllocatorConflict" }) do
+        assert.is_nil(it:has_event(name, reason, ""))
+      end
+    end
     local entry = it:get("web").status.loadBalancer.ingress[2]
     assert.equal("Proxy", entry.ipMode)
     assert.equal(32380, entry.ports[1].port)
     upnp_lab.patch(it, "web", { metadata = { annotations = { ["kube-vip.io/forwardUPNP"] = "false" } } })
     loop.until_true(function() return not it:address("web"):find("192.0.3.1", 1, true) end, 20, "gone from status")
-    router:until_mapped({})
+    router:until_mapped({ ("TCP 32381 %s:80"):format(it:address("api"):match("^[^,]+")) })
   end))
 end)

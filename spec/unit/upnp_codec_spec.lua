@@ -200,6 +200,23 @@ describe("upnp.wanted", function()
   end)
 end)
 
+describe("upnp.route_of", function()
+  local function default(index, gateway, metric, number)
+    return { index = index, gateway = gateway, metric = metric, prefix = 0, table = number or 254 }
+  end
+
+  it("is the default route of the VIP's own interface, or of the one below a macvlan", function()
+    local routes = { default(2, "10.0.0.1", 100), default(3, "10.9.0.1", 200), default(3, "10.9.0.2", 50),
+      default(3, "10.9.0.3", 1, 100), { index = 3, gateway = "10.9.0.4", prefix = 8, table = 254, metric = 0 },
+      { index = 3, prefix = 0, table = 254, metric = 0 } }
+    local route_of = require("moonlb.announcer.upnp").route_of
+    assert.equal("10.0.0.1", route_of(routes, { index = 2 }).gateway)
+    assert.equal("10.9.0.2", route_of(routes, { index = 3 }).gateway)
+    assert.equal("10.9.0.2", route_of(routes, { index = 7, parent = 3 }).gateway)
+    assert.is_nil(route_of(routes, { index = 4 }))
+  end)
+end)
+
 describe("upnp.record", function()
   local WEB = { outside = "203.0.113.7", external_port = 8080, protocol = "TCP", port = 80, address = "10.0.0.9" }
   local DNS = { outside = "203.0.113.7", external_port = 53, protocol = "UDP", port = 53, address = "10.0.0.9" }

@@ -30,8 +30,8 @@ local MAIN_TABLE = 254
 function upnp.new(owner)
   local settings = owner.settings
   local self = setmetatable({ owner = owner, mode = wanted.mode(settings), lease = settings.upnp_lease or LEASE,
-    any_port = settings.upnp_any_port, mappings = {}, gateways = {}, leaving = {}, addresses = {}, said = {},
-    unrouted = {} }, Upnp)
+    any_port = settings.upnp_any_port, mappings = {}, by_address = {}, gateways = {}, leaving = {}, addresses = {},
+    said = {}, unrouted = {} }, Upnp)
   self.leftovers = leftovers.new(self)
   return self
 end
@@ -60,10 +60,13 @@ function Upnp:link_of(it)
   return self.owner.host.view.links[it.interface.index] or it.interface
 end
 
--- The default route of the interface: the VIP's own, whatever other ways the node has.
-local function router_on(self, link, family)
+--- The default route of a VIP's interface, whatever other ways the node has.
+-- @tparam table routes  as core.netlink has them
+-- @tparam table link  `index`, and for a macvlan `parent`
+-- @treturn table|nil  the route of the lowest metric
+function upnp.route_of(routes, link)
   local best
-  for _, route in ipairs(self.owner.host.netlink:routes(family) or {}) do
+  for _, route in ipairs(routes) do
     local is_default = (route.prefix or 0) == 0 and route.gateway and route.table == MAIN_TABLE
     if is_default and (route.index == link.index or route.index == link.parent)
         and (not best or (route.metric or 0) < (best.metric or 0)) then
@@ -73,6 +76,10 @@ local function router_on(self, link, family)
   return best
 end
 
+local function router_on(self, link, family)
+  return upnp.route_of(self.owner.host.netlink:routes(family) or {}, link)
+end
+
 -- The router by IPv6, as a URL's host needs it: a link-local address is of one interface.
 local function router6_on(self, link)
   local route = router_on(self, link, 6)
@@ -80,24 +87,32 @@ local function router6_on(self, link)
   return route.gateway:find("^fe[89ab]") and route.gateway .. "%" .. link.name or route.gateway
 end
 
--- The gateway that leads to the VIP: found before, or looked for from now on. Or nil and why there is none.
-function Upnp:gateway_for(it)
+-- Where the router of a VIP is: `{id=, router=, own=, link=}`, or nil and why there is none.
+function Upnp:place_of(it)
   local route = router_on(self, self:link_of(it), 4)
   if not route then return nil, ("interface %s has no default route: no router to ask"):format(it.interface.name) end
   local own = own_address(self.owner.host.view, route.index, route.gateway)
   if not own then
     return nil, ("this node has no address beside the router %s on %s"):format(route.gateway, it.interface.name)
   end
-  local id = ("%d %s %s"):format(route.index, route.gateway, own)
-  local known = self.gateways[id]
+  return { id = ("%d %s %s"):format(route.index, route.gateway, own), router = route.gateway, own = own,
+    link = self.owner.host.view.links[route.index] }
+end
+
+--- The gateway that leads to a VIP: found before, or looked for from now on.
+-- @tparam table it  a VIP, or what has its `interface`
+-- @treturn Gateway  or nil and why there is none
+function Upnp:gateway_for(it)
+  local place, why = self:place_of(it)
+  if not place then return nil, why end
+  local known, link = self.gateways[place.id], place.link
   if known then return known end
-  local link = self.owner.host.view.links[route.index]
-  known = gateway.new({ router = route.gateway, own = own, interface = link.name,
+  known = gateway.new({ router = place.router, own = place.own, interface = link.name,
     router6 = function() return router6_on(self, link) end,
     sample = function() return self:sample(known) end,
     on_change = function(changed, is_anew) self:on_gateway(changed, is_anew) end })
-  known.id = id
-  self.gateways[id] = known
+  known.id = place.id
+  self.gateways[place.id] = known
   return known
 end
 
@@ -140,11 +155,10 @@ function Upnp:specs_of(ip)
   return specs
 end
 
+-- The mappings of one address: a copy, which may be walked through while they come and go.
 function Upnp:at(ip)
   local list = {}
-  for key, it in pairs(self.mappings) do
-    if it.address == ip then list[key] = it end
-  end
+  for key, it in pairs(self.by_address[ip] or {}) do list[key] = it end
   return list
 end
 
@@ -155,12 +169,14 @@ end
 function Upnp:begin(key, ip, spec, at)
   local it = self.owner.vips[ip]
   local is_dhcp = self:link_of(it).kind == "macvlan"
-  self.mappings[key] = mapping.new({ address = ip, family = it.family, protocol = spec.protocol, port = spec.port,
+  local made = mapping.new({ address = ip, family = it.family, protocol = spec.protocol, port = spec.port,
     external_port = spec.external_port, service = spec.service, uid = spec.uid, gateway = at, any_port = self.any_port,
     lease = is_dhcp and math.min(self.lease, DHCP_LEASE) or self.lease,
     name_of = function(uid) return self:name_of(uid) end,
     on_change = function(changed) self:tell(changed) end,
     on_gone = function(gone) self:on_gone(key, gone) end })
+  self.by_address[ip] = self.by_address[ip] or {}
+  self.mappings[key], self.by_address[ip][key] = made, made
 end
 
 --- Bring the mappings of one address in line with what is so. Never waits.
@@ -190,26 +206,29 @@ end
 
 -- The last word of a mapping: its address may go, or another mapping may have waited for it.
 function Upnp:on_gone(key, gone)
-  self.mappings[key] = nil
+  local there = self.by_address[gone.address]
+  self.mappings[key], there[key] = nil, nil
+  if not next(there) then self.by_address[gone.address] = nil end
   if self.leaving[gone.address] and not next(self:at(gone.address)) then return self:release(gone.address) end
   if not self.is_stopping then
-    self:forget_unused(gone)
+    if not next(self:at(gone.address)) and gone.gateway.driver then gone.gateway.driver:forget(gone.address) end
     self:sync(gone.address)
+    self:close_unused(gone.gateway)
   end
   self.owner.queue:add(gone.service)
 end
 
--- A gateway is looked after while something is mapped on it.
-function Upnp:forget_unused(gone)
-  if not next(self:at(gone.address)) and gone.gateway.driver then gone.gateway.driver:forget(gone.address) end
+--- A gateway is looked after while something is mapped on it, or is about to be.
+function Upnp:close_unused(at)
   for _, it in pairs(self.mappings) do
-    if it.gateway == gone.gateway then return end
+    if it.gateway == at then return end
   end
-  for _, specs in pairs(self.owner.vips) do
-    if specs:is_answering() and next(self:specs_of(specs.address)) then return end
+  for ip, it in pairs(self.owner.vips) do
+    local place = it:is_answering() and next(self:specs_of(ip)) and self:place_of(it)
+    if place and place.id == at.id then return end
   end
-  self.gateways[gone.gateway.id] = nil
-  gone.gateway:close()
+  self.gateways[at.id] = nil
+  at:close()
 end
 
 -- The router has confirmed, or time is up: whoever waited goes on.
@@ -322,10 +341,12 @@ end
 -- @treturn table|nil  the entries for status with --upnp-status (empty: none); nil: leave them
 function Upnp:said_of(key)
   local entries, is_known = {}, true
-  for _, it in pairs(self.mappings) do
-    if it.service == key then
-      if it:is_open() then entries[#entries + 1] = self:entry(it) end
-      is_known = is_known and (it.is_mapped or it.reason ~= nil or it.is_over) and true
+  for _, ip in ipairs(self.addresses[key] or {}) do
+    for _, it in pairs(self.by_address[ip] or {}) do
+      if it.service == key then
+        if it:is_open() then entries[#entries + 1] = self:entry(it) end
+        is_known = is_known and (it.is_mapped or it.reason ~= nil or it.is_over) and true
+      end
     end
   end
   if not is_known then return nil, nil end

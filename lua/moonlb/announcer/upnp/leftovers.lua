@@ -39,7 +39,7 @@ function Leftovers:look(at)
       self:sweep(at)
       local is_due = self.due[at] == "again"
       self.due[at] = nil
-      if is_due then self:look(at) end
+      if is_due then self:look(at) elseif not self.room.is_stopping then self.room:close_unused(at) end
     end)
   end)
 end
