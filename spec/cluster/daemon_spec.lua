@@ -60,7 +60,9 @@ describe("/metrics", function()
     assert.equal(200, status)
     for _, line in ipairs({ 'moonlb_decisions_written_total{action="assign"} 1',
       'moonlb_decisions_written_total{action="static"} 1', 'moonlb_pool_addresses{family="ipv4",pool="global"} 254',
-      'moonlb_pool_addresses_used{family="ipv4",pool="global"} 1', "moonlb_leader 1",
+      'moonlb_pool_addresses_used{family="ipv4",pool="global"} 1',
+      'moonlb_pool_addresses{family="ipv6",pool="global"} 256',
+      'moonlb_pool_addresses_free{family="ipv4",pool="global"} 253', "moonlb_leader 1",
       'moonlb_watch_restarts_total{resource="services"} 0', "# TYPE moonlb_api_requests_total counter",
       "# TYPE moonlb_anonymous_memory_bytes gauge" }) do
       assert.truthy(text:find("\n" .. line .. "\n", 1, true), line .. " in\n" .. text)
@@ -69,7 +71,7 @@ describe("/metrics", function()
     for line in text:gmatch("[^\n]+") do
       assert.truthy(line:find("^# %u+ moonlb_[%l_]+ ") or line:find("^moonlb_[%l_]+{?[^}]*}? %-?[%d.e+-]+$"), line)
     end
-  end, function(c, ns) allocator.configure(c, ns, { ["cidr-global"] = "10.77.0.0/24" }) end))
+  end, function(c, ns) allocator.configure(c, ns, { ["cidr-global"] = "10.77.0.0/24,fd77::/120" }) end))
 end)
 
 describe("a signal", function()
