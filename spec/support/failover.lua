@@ -112,10 +112,19 @@ end
 local Client = {}
 Client.__index = Client
 
---- Begin to ask.
+--- Begin to ask. `rate` requests a second, in all.
 function Play:client(rate, ...)
+  return self:ask(rate, tostring(PORT), ...)
+end
+
+--- The same by a client that forgets, before each request, who answered ARP for the last one.
+function Play:fresh_client(rate, ...)
+  return self:ask(rate, PORT .. "/eth0", ...)
+end
+
+function Play:ask(rate, port, ...)
   local started = self.lab:start("client", "/usr/bin/python3", uv.cwd() .. "/spec/support/udp_client.py",
-    tostring(rate), tostring(PORT), ...)
+    tostring(rate), port, ...)
   local client = setmetatable({ process = started, addresses = { ... } }, Client)
   client:until_from(nil, { ... })
   return client
