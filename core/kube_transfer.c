@@ -1,14 +1,18 @@
 /* One request or watch in libcurl. Its callbacks run inside libcurl: they store bytes and note, nothing else. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "json_cut.h"
 #include "kube_private.h"
 
 #define CONNECT_TIMEOUT_MS 5000L
+#define SILENT_PEER_MS 15000
 #define MAX_ERROR_BODY 65536	/* of an HTTP error that ends a watch */
 
 void mlb_transfer_fail(struct mlb_transfer *transfer, const char *code, const char *cause)
@@ -173,6 +177,18 @@ static void set_method(struct mlb_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, transfer->method);
 }
 
+/* A peer that acknowledges nothing, keepalive probes included, for so long is gone (tcp(7), TCP_USER_TIMEOUT). */
+static int limit_silence(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+	unsigned int timeout_ms = SILENT_PEER_MS;
+
+	(void)context;
+	(void)purpose;
+	/* Without it a dead connection is found later: no reason to have none. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	return CURL_SOCKOPT_OK;
+}
+
 /* A watch is alone on its connection: beside many writes on one HTTP/2 connection it goes silent for ever, so all is HTTP/1.1. */
 static void set_connection(struct mlb_transfer *transfer, const struct mlb_kube_access *access)
 {
@@ -182,8 +198,9 @@ static void set_connection(struct mlb_transfer *transfer, const struct mlb_kube_
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);	/* do not wait for a resolver thread when cancelled */
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L);
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 10L);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 5L);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, limit_silence);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, access->user_agent);

@@ -4,9 +4,9 @@
 --
 --     MOONLB=build/moonlb spec/lab/enter build/moonlb-spec --script spec/bench/failover.lua [RUNS] [KIND...]
 --
--- The client asks the LAN anew for each request: a killed or stopped node's kernel still accepts, and who knows its MAC
--- notices nothing, so a client with a memory would measure no detection. KIND: kill, cut, stop, term, drain, move,
--- many (1,000 VIPs), keepalived; none: all. 30 runs of all kinds take some ten minutes.
+-- For failures the client asks the LAN anew for each request: a killed or stopped node's kernel still accepts, and who
+-- knows its MAC notices nothing, so a client with a memory would measure no detection. In planned moves it has one.
+-- KIND: kill, cut, stop, term, drain, move, many (1,000 VIPs), keepalived; none: all. 30 runs of all take 20 minutes.
 local async = require("moonlb.async")
 local failover = require("spec.support.failover")
 local lab = require("spec.support.lab")
@@ -40,7 +40,7 @@ end
 
 -- One run: `fail(owner, its addresses)` while the client asks; `repair(owner)` after it. Adds one sample a VIP.
 local function measure(play, rate, addresses, samples, fail, repair)
-  local client = play:fresh_client(rate, table.unpack(addresses))
+  local client = play[samples.client or "fresh_client"](play, rate, table.unpack(addresses))
   async.sleep(0.3)
   local owner, its = fullest(client, addresses)
   fail(owner, its)
@@ -89,6 +89,9 @@ local function move_all(play, owner, its)
   end
 end
 
+-- Asked for anew each 6 ms, an ARP answer that is later counts as a lost request: here a client with a memory is right.
+local PLANNED = { term = true, drain = true, move = true }
+
 -- Name, title, what fails, what repairs it.
 local kinds = {
   { "kill", "moonlb, kill -9", function(play, owner) play:signal(owner, "sigkill") end,
@@ -122,7 +125,7 @@ local function bench_moonlb(it)
   async.sleep(2)
   for _, kind in ipairs(kinds) do
     local name, title, fail, repair = table.unpack(kind)
-    local samples = {}
+    local samples = { client = PLANNED[name] and "client" or nil }
     for _ = 1, is_wanted(name) and RUNS or 0 do
       measure(play, RATE, addresses, samples, function(...) fail(play, ...) end, function(node) repair(play, node) end)
     end
@@ -219,7 +222,7 @@ local function with_lab(count, body)
   end, 60 + 60 * RUNS)()
 end
 
-print(("%d requests a second to %d VIPs, each asked for anew on the LAN; gap in ms, lost requests a VIP"):format(RATE,
+print(("%d requests a second to %d VIPs; gap in ms, lost requests a VIP"):format(RATE,
   VIPS))
 print("| what fails                 | runs | samples |    p50 |    p99 |    max | lost/VIP |")
 print("|---|---|---|---|---|---|---|")

@@ -67,6 +67,54 @@ describe("split views", function()
     assert.same({ owner == "node1" and "node2" or "node1" }, play:answering(VIP))
   end))
 
+  it("an API that one node alone cannot reach: its addresses go, and no request is lost, to one that sees deletions",
+    failover.test(function(lab)
+      local play = failover.play(lab, 2)
+      lab:service("web", { loadBalancerIP = VIP })
+      lab:until_address("web", VIP)
+      local owner = play:settled_owner("web")
+      local heir = owner == "node1" and "node2" or "node1"
+      local cut = lab:on(owner, "nft", ("add table inet cut; "
+        .. "add chain inet cut in { type filter hook input priority 0; }; add rule inet cut in tcp dport %d drop; add rule inet cut in tcp sport %d drop"):format(lab.server.port,
+        lab.server.port))
+      if cut.code ~= 0 then return pending("this kernel filters nothing: " .. cut.output) end
+      local client = play:client(200, VIP)
+      loop.until_true(function() return lab.output[owner]:find("view of the API is old", 1, true) end, 100, "it is old")
+      loop.until_true(function() return play:owner("web") == heir end, 20, "the other node takes it")
+      async.sleep(0.5)
+      assert.equal(0, client:stop()[VIP].lost)
+      assert.same({ heir }, play:answering(VIP))
+      lab:on(owner, "nft", "delete table inet cut")
+      loop.until_true(function() return lab.output[owner]:find("up to date again", 1, true) end, 60, "it is back")
+      async.sleep(1)
+      assert.equal(heir, (play:owner("web")))
+    end, { count = 2, timeout = 200 }))
+
+  it("a node with another key: each serves as if alone, both say so; with the right key one does", test(2,
+    function(play, owner, lab)
+      local other = owner == "node1" and "node2" or "node1"
+      assert(lab.kube:create("/api/v1/namespaces", { metadata = { name = "wrong" } }))
+      assert(lab.kube:create("/api/v1/namespaces/wrong/secrets", { metadata = { name = "moonlb-heartbeat" },
+        data = { current = base64.encode(uv.random(32)) } }))
+      local process = play.running[other]
+      play:signal(other, "sigterm")
+      assert.equal(0, process:wait(10))
+      lab.output[other] = ""
+      process = lab:moonlb(other, { "--probe", "off", "--port", "2112", "--announce", "--configmap-namespace", "wrong" })
+      play.running[other] = process
+      loop.until_true(function() return #play:answering(VIP) == 2 end, 20, "both answer")
+      local metrics = lab:on(other, "curl", "-s", "http://127.0.0.1:2112/metrics").output
+      assert.matches("moonlb_heartbeats_total{verdict=\"foreign\"} [1-9]", metrics)
+      assert.matches("moonlb_heartbeats_total{verdict=\"heard\"} 0", metrics)
+      play:signal(other, "sigterm")
+      assert.equal(0, process:wait(10))
+      lab.output[other] = ""
+      play:run(other)
+      play:until_said(other, "heartbeat key")
+      loop.until_true(function() return #play:answering(VIP) == 1 end, 15, "one answers")
+      loop.until_true(function() return play:answering(VIP)[1] == play:owner("web") end, 40, "the API says which")
+    end))
+
   it("a link that carries nothing of the owner's: another takes over, and the owner, who hears that, yields",
     test(3, function(play, owner, lab)
       local cut = lab:on(owner, "nft", "add table netdev mute; add chain netdev mute out "

@@ -12,6 +12,11 @@ function api.new()
   local self = setmetatable({ objects = {}, version = 100, lists = 0, watches = {}, opened = {} }, Api)
   self.client = {
     list = function(_, _, options, on_page) return self:list(options, on_page) end,
+    get = function(_, path)
+      async.sleep(0)
+      self.asked = path
+      return not self.is_away and {} or nil, "away", "ECONNREFUSED"
+    end,
     watch = function(_, _, options, on_event, on_end)
       local watch = { options = options, on_event = on_event, is_open = true }
       function watch.finish(err)

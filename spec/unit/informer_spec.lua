@@ -74,7 +74,35 @@ describe("informer", function()
     assert.is_nil(watch.options.idle)
     server:bookmark()
     watch.finish(nil)
-    assert.equal(150, opened(server, 2).options.idle)
+    assert.equal(90, opened(server, 2).options.idle)
+  end))
+
+  it("lists after a watch that went silent: what it missed is seen, and until then the view is an old one",
+    with(function(server, store, heard)
+      local watch = opened(server, 1)
+      server:bookmark()
+      server:delete("a", true)
+      server.list_error = { message = "away", code = "ECONNREFUSED" }
+      watch.finish({ message = "the watch went silent", code = "ETIMEDOUT" })
+      loop.until_true(function() return store.error == "away" end, 10, "the list fails")
+      server.list_error = nil
+      opened(server, 2)
+      assert.is_nil(store.error)
+      assert.equal("ns/a 1>", heard[#heard])
+    end, { before = two }))
+
+  it("is not in trouble any more once the API answers beside a new, quiet watch", with(function(server, store)
+    local watch = opened(server, 1)
+    server.is_away = true
+    watch.finish({ message = "reset", code = "ECONNRESET" })
+    watch = opened(server, 2)
+    loop.until_true(function() return server.asked == "/x?limit=1" end, 10, "it asks")
+    assert.equal("reset", store.error)
+    server.is_away = false
+    watch.finish({ message = "reset", code = "ECONNRESET" })
+    opened(server, 3)
+    loop.until_true(function() return store.error == nil end, 10, "recovered")
+    assert.equal(1, server.lists)
   end))
 
   it("lists again on Expired and emits the difference", with(function(server, _, heard)

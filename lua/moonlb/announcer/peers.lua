@@ -86,7 +86,13 @@ end
 local function on_beat(self)
   local now = runtime.boottime()
   self.api_lost_at = self.owner.services.error and (self.api_lost_at or now) or nil
-  self.placement:set_stale(self.api_lost_at ~= nil and now - self.api_lost_at > STALE)
+  local is_stale = self.api_lost_at ~= nil and now - self.api_lost_at > STALE
+  if is_stale ~= (self.is_stale or false) then
+    self.is_stale = is_stale
+    log.info(is_stale and "this node's view of the API is old: nodes with a newer one take over"
+      or "this node's view of the API is up to date again", { error = self.owner.services.error })
+    self.placement:set_stale(is_stale)
+  end
   self.placement:tick()
 end
 

@@ -1,6 +1,7 @@
 --- One segment: the rules of ownership (moonlb.announcer.claims) among the nodes heard on one interface, and the
 -- heartbeats that carry them. The pulse thread repeats what was said last in each tick; this says it when it changes.
 -- @module moonlb.announcer.segment
+local candidates = require("moonlb.announcer.candidates")
 local claims = require("moonlb.announcer.claims")
 local heartbeat = require("moonlb.core.heartbeat")
 
@@ -94,7 +95,7 @@ end
 --- The nodes that could own a group, for people; see moonlb.announcer.claims.
 function Segment:candidates(group)
   refresh(self)
-  return self.claims:candidates(group, self.now())
+  return candidates.list(self.claims, group, self.now())
 end
 
 --- The peers, for people: `{name=, mac=, heard_at= seconds, is_alive=, gives_all=}`, by name.

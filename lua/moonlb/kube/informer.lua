@@ -16,8 +16,9 @@ Informer.__index = Informer
 
 -- The server ends a watch after a random time in between; seconds.
 local SHORTEST_WATCH, LONGEST_WATCH = 290, 590
--- A server that sends bookmarks sends one a minute: a watch without a byte for so many seconds is dead.
-local SILENT_AFTER = 150
+-- A server that sends bookmarks sends one a minute: a watch without a byte for so many seconds shows nothing any more.
+-- What it may have missed is listed, and until that is done the view counts as old (`error`).
+local SILENT_AFTER = 90
 -- Our own write must show within this many seconds.
 local DEAD_AFTER = 30
 -- The pause after failures: doubling from the first to the second; seconds.
@@ -30,7 +31,9 @@ local OBJECTS_PER_TURN = 50
 local MANY = 1000
 
 -- Ends of a watch after which only a list tells what is: its version is forgotten, or an event cannot be read.
-local LIST_AFTER = { Expired = true, Gone = true, EMSGSIZE = true, EBADMSG = true }
+local LIST_AFTER = { Expired = true, Gone = true, EMSGSIZE = true, EBADMSG = true, Silent = true }
+-- The reason of a watch that went silent: what it should have shown may be much.
+local SILENT = "Silent"
 
 --- `namespace/name`, or `name` of an object without a namespace.
 -- @tparam table object
@@ -227,6 +230,16 @@ local function on_event(self, kind, object)
   saw(self, metadata.resourceVersion)
 end
 
+-- A watch begun after a failure shows nothing while nothing changes: that the API answers is asked for once, with the
+-- smallest list there is. Without it a quiet cluster would count this view as old until the next bookmark.
+local function confirm(self)
+  local watch = self.restart_watch
+  async.run(function()
+    local answer = self.client:get(self.path .. "?limit=1")
+    if answer and watch and self.restart_watch == watch then recovered(self) end
+  end)
+end
+
 -- Follow until the watch ends. Returns true for a clean end; nil, message, reason, the error.
 local function follow(self)
   local handle
@@ -244,6 +257,7 @@ local function follow(self)
     }, function(kind, object) on_event(self, kind, object) end, on_end)
     if not handle then return on_end({ message = tostring(start_error), code = "EAGAIN" }) end
     if self.expected then start_dead_timer(self) end
+    if self.error then confirm(self) end
     return function() handle:close() end
   end)
   self.restart_watch = nil
@@ -286,7 +300,11 @@ local function follow_once(self)
   if lived >= GOOD_WATCH then self.failures = 0 end
   if ok and lived < 1 then return nil, "the watch ended at once", "EPROTO" end
   if ok then recovered(self) end
-  if err and err.is_silence then self.silences = self.silences + 1 end
+  if err and err.is_silence then
+    self.silences = self.silences + 1
+  elseif reason == "ETIMEDOUT" then
+    reason = SILENT
+  end
   return ok, message, reason, err and err.retry_after
 end
 
