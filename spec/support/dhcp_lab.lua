@@ -18,6 +18,10 @@ function dhcp_lab.test(kind, options, body, lab_options)
   return lab.test(function(it)
     local all = { lab = it, lease = 6 }
     for name, value in pairs(options) do all[name] = value end
+    -- A DHCPv6 server listens on its link-local address, which the kernel first probes for.
+    loop.until_true(function()
+      return it:on("router", "ip", "-6", "address", "show", "dev", "eth0", "tentative").output == ""
+    end, 10, "the router's addresses")
     local server = servers.start(kind, "router", all)
     local ok, err = pcall(body, it, server)
     if not ok then io.stdout:write("--- ", kind, "\n", server.process:output(), "\n") end
@@ -30,7 +34,7 @@ end
 function dhcp_lab.until_leased(it, name, but)
   return loop.until_true(function()
     local ip = it:address(name)
-    return ip ~= "" and ip ~= "0.0.0.0" and ip ~= but and ip
+    return ip ~= "" and ip ~= "0.0.0.0" and ip ~= "::" and ip ~= but and ip
   end, 30, "a leased address of " .. name)
 end
 

@@ -14,22 +14,37 @@ describe("announcer.dhcp.record", function()
   end)
 
   it("reads what it wrote, on another node's clocks", function()
-    local lease, ip = record.read("10.77.0.150 10.77.0.1 3600 1700000000", 1700000100, 50)
+    local lease, ip = record.read("10.77.0.150 10.77.0.1 3600 1700000000", 4, 1700000100, 50)
     assert.same({ address = "10.77.0.150", server = "10.77.0.1", seconds = 3600, at = -50 }, lease)
     assert.equal("10.77.0.150", ip)
-    assert.equal(math.huge, (record.read("10.77.0.150 10.77.0.1 infinite 0", 1e9, 50)).seconds)
+    assert.equal(math.huge, (record.read("10.77.0.150 10.77.0.1 infinite 0", 4, 1e9, 50)).seconds)
   end)
 
   it("knows no lease that is over, but its address", function()
-    assert.is_nil((record.read("10.77.0.150 10.77.0.1 3600 1700000000", 1700003600, 50)))
-    local _, ip = record.read("10.77.0.150 10.77.0.1 3600 1700000000", 1700003600, 50)
+    assert.is_nil((record.read("10.77.0.150 10.77.0.1 3600 1700000000", 4, 1700003600, 50)))
+    local _, ip = record.read("10.77.0.150 10.77.0.1 3600 1700000000", 4, 1700003600, 50)
     assert.equal("10.77.0.150", ip)
-    assert.is_not_nil((record.read("10.77.0.150 10.77.0.1 3600 1700000000", 1700003599, 50)))
+    assert.is_not_nil((record.read("10.77.0.150 10.77.0.1 3600 1700000000", 4, 1700003599, 50)))
   end)
 
   it("knows no lease that begins later than clocks differ", function()
-    assert.is_nil((record.read("10.77.0.150 10.77.0.1 3600 1700000061", 1700000000, 50)))
-    assert.equal(50, (record.read("10.77.0.150 10.77.0.1 3600 1700000059", 1700000000, 50)).at)
+    assert.is_nil((record.read("10.77.0.150 10.77.0.1 3600 1700000061", 4, 1700000000, 50)))
+    assert.equal(50, (record.read("10.77.0.150 10.77.0.1 3600 1700000059", 4, 1700000000, 50)).at)
+  end)
+
+  it("has the server's DUID in hexadecimal where the address is IPv6 (RFC 8415 section 11)", function()
+    local lease = { address = "fd77::150", server = "\0\3\0\1abc", seconds = 3600 }
+    assert.equal("fd77::150 00030001616263 3600 5", record.format(lease, 5))
+    assert.same({ address = "fd77::150", server = "\0\3\0\1abc", seconds = 3600, at = 50 },
+      (record.read("fd77::150 00030001616263 3600 5", 6, 5, 50)))
+    assert.is_nil((record.read("fd77::150 0003000161626 3600 5", 6, 5, 50)))
+    assert.is_nil((record.read("fd77::150 10.77.0.1 3600 5", 6, 5, 50)))
+  end)
+
+  it("knows nothing of a lease of the other family", function()
+    local lease, ip = record.read("10.77.0.150 10.77.0.1 3600 5", 6, 5, 50)
+    assert.is_nil(lease)
+    assert.is_nil(ip)
   end)
 
   it("knows nothing of a text that makes no sense", function()
@@ -37,11 +52,11 @@ describe("announcer.dhcp.record", function()
       "10.77.0.150 nobody 3600 1", "224.0.0.1 10.77.0.1 3600 1", "fd77::1 10.77.0.1 3600 1",
       "10.77.0.150 10.77.0.1 0 1", "10.77.0.150 10.77.0.1 -1 1", "10.77.0.150 10.77.0.1 4294967296 1",
       "10.77.0.150 10.77.0.1 3600 1 more", "10.77.0.150 10.77.0.1 3600 99999999999999999999", ("9"):rep(200) }) do
-      local lease, ip = record.read(text, 100, 100)
+      local lease, ip = record.read(text, 4, 100, 100)
       assert.is_nil(lease, text)
       assert.is_nil(ip, text)
     end
-    assert.is_nil((record.read(nil, 100, 100)))
+    assert.is_nil((record.read(nil, 4, 100, 100)))
   end)
 end)
 
@@ -75,8 +90,10 @@ describe("announcer.dhcp.wishes", function()
       ["kube-vip.io/requestedIP"] = "10.77.0.9", ["kube-vip.io/loadbalancerHostname"] = "shop",
       ["kube-vip.io/macvlanName"] = "shop0", ["kube-vip.io/dhcp-broadcast"] = "true",
       ["kube-vip.io/rp_filter"] = "0", ["moonlb.io/dhcp-fqdn"] = "shop.example.org" }))
+    local derived = wishes.of("a", service())
     assert.same({ mac = "02:00:00:00:00:ab", requested = "10.77.0.9", host_name = "shop", client_id = "shop",
-      name = "shop0", broadcast = true, rp_filter = 0, fqdn = "shop.example.org" }, it)
+      name = "shop0", broadcast = true, rp_filter = 0, fqdn = "shop.example.org", duid = derived.duid,
+      iaid = derived.iaid }, it)
     assert.same({}, problems)
   end)
 
@@ -88,6 +105,16 @@ describe("announcer.dhcp.wishes", function()
       assert.matches("kube-vip.io/" .. name, problems[1], 1, true)
       assert.same((wishes.of("a", service())), it)
     end
+  end)
+
+  it("makes a client of either family the same one as on another node", function()
+    local it = wishes.of("a", service({ ["kube-vip.io/requestedIP"] = "10.77.0.9" }))
+    local four, six = wishes.client(it, 4, 1, nil, "10.77.0.8"), wishes.client(it, 6, 1, nil, "fd77::8")
+    assert.equal("10.77.0.9", four.requested)
+    assert.equal("fd77::8", six.requested)
+    assert.equal(it.mac, six.mac)
+    -- RFC 4361 section 6.1: 255, IAID, DUID.
+    assert.equal(four.client_id, "\255" .. string.pack(">I4", six.iaid) .. six.duid)
   end)
 
   it("refuses names that would be paths", function()

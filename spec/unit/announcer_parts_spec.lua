@@ -32,13 +32,15 @@ describe("announcer.request", function()
     local it = request.of(service({ ["moonlb.io/assigned"] = "0.0.0.0 default/dhcp" }))
     assert.same({}, it.addresses)
     assert.is_true(it.is_dhcp)
+    assert.equal(4, it.family)
+    assert.equal(6, request.of(service({ ["moonlb.io/assigned"] = ":: default/dhcp" })).family)
     local other = request.of(service({ ["moonlb.io/assigned"] = "0.0.0.0 default/dhcp",
       ["kube-vip.io/requestedIP"] = "10.0.0.9" }))
     assert.not_equal(it.wishes, other.wishes)
   end)
 
-  it("never takes status alone, an unspecified address or no unicast address", function()
-    local it = service({ ["kube-vip.io/loadbalancerIPs"] = "::,224.0.0.1,127.0.0.1,nonsense" })
+  it("never takes status alone, or what is no unicast address", function()
+    local it = service({ ["kube-vip.io/loadbalancerIPs"] = "224.0.0.1,127.0.0.1,nonsense" })
     it.status = { loadBalancer = { ingress = { { ip = "10.0.0.9" } } } }
     assert.is_nil(request.of(it))
   end)

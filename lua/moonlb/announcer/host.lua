@@ -169,16 +169,16 @@ function Host:take_off(ip, index)
 end
 
 --- Let the node accept traffic for `ip`: on lo, /32 or /128, scope host, tagged ours. What is there stays untouched, so
--- that connections survive a restart. A leased address is on its macvlan: on an interface without any IPv4 address the
+-- that connections survive a restart. A leased IPv4 address is on its macvlan: on an interface without any IPv4 address the
 -- kernel lets no rp_filter be loose (net/ipv4/fib_frontend.c, __fib_validate_source), and the replies leave elsewhere.
 -- @tparam string ip
 -- @tparam[opt] number index  of the interface that it is answered on
 -- @treturn boolean  true; or nil, message, code
 function Host:accept(ip, index)
   local link, before = index and self.view.links[index], self.accepted[ip]
-  local home = link and interface.is_ours(link) and index or self.loopback
-  if before == home then return true end
   local _, family = address.canonical(ip)
+  local home = family == 4 and link and interface.is_ours(link) and index or self.loopback
+  if before == home then return true end
   self.accepted[ip] = home
   local ok, message, code = self.netlink:address_add({ index = home, address = ip,
     prefix = HOST_PREFIX[family], protocol = interface.PROTOCOL, scope = "host", nodad = true })

@@ -109,7 +109,7 @@ function announcer.new(options)
     is_in_use = function(ip) return self.vips[ip] ~= nil end,
     on_taken = function() self:tell_excluded() end })
   self.upnp = upnp.new(self)
-  self.dhcp = dhcp.new(self, options.dhcp_io)
+  self.dhcp = dhcp.new(self)
   self.writer = writer.new(self)
   self.queue = workqueue.new({ reconcile = function(key) return self.writer:write(key) end, workers = 16 })
   self.slices = slices.new({ client = self.client, index = endpoints.new(),
@@ -424,8 +424,9 @@ end
 
 -- The same for a Service whose address the LAN's DHCP server gives: it is a group of its own.
 function Announcer:place_lease(key, group)
-  local link, reason, event = self:find_interface(dhcp.ANY, { key })
-  self:complain({ key }, dhcp.ANY, event, event and reason)
+  local any = dhcp.ANY[self.requests[key].family]
+  local link, reason, event = self:find_interface(any, { key })
+  self:complain({ key }, any, event, event and reason)
   local is_mine, claim, why = self:decide(key, group, link, self:group_trouble(group) or reason)
   local is_others = not is_mine and claim ~= nil and claim.node ~= self.node
   self.dhcp:place(key, is_mine and link or nil, why, is_others)

@@ -10,21 +10,21 @@ local ADDRESSES = "kube-vip.io/loadbalancerIPs"
 local INTERFACE = "kube-vip.io/serviceInterface"
 local IGNORE = "kube-vip.io/ignore"
 
--- What stands for an address that the LAN's DHCP server gives.
-local DHCP = "0.0.0.0"
+-- What stands for an address that the LAN's DHCP server gives, and its family.
+local DHCP = { ["0.0.0.0"] = 4, ["::"] = 6 }
 
--- Addresses of a comma list: canonical, each once; and whether DHCP is among them.
+-- Addresses of a comma list: canonical, each once; and the family of the first that DHCP is to give.
 local function parse(list)
-  local addresses, seen, is_dhcp = {}, {}, false
+  local addresses, seen, family = {}, {}, nil
   for item in list:gmatch("[^,]+") do
     local ip = address.canonical((item:gsub("^%s+", ""):gsub("%s+$", "")))
-    is_dhcp = is_dhcp or ip == DHCP
+    family = family or DHCP[ip]
     if ip and not seen[ip] and address.kind(ip) == "unicast" then
       seen[ip] = true
       addresses[#addresses + 1] = ip
     end
   end
-  return addresses, is_dhcp
+  return addresses, family
 end
 
 -- Our allocator's word counts; without it kube-vip's, told by the label that it sets in the same write. A request
@@ -37,8 +37,9 @@ local function decided(annotations, labels)
 end
 
 --- @tparam table|nil service  the object
--- @treturn table|nil  `{addresses={...}, interface=|nil, is_local=, is_dhcp=, wishes=}`; nil when nothing is to be
---   announced for it. With `is_dhcp` there are no addresses, and `wishes` is all that the client looks at, as text
+-- @treturn table|nil  `{addresses={...}, interface=|nil, is_local=, is_dhcp=, family=|nil, wishes=|nil}`; nil when
+--   nothing is to be announced for it. With `is_dhcp` there are no addresses; `family` is that of the address that DHCP
+--   is to give, and `wishes` all that the client looks at, as text
 function request.of(service)
   local metadata, spec = service and service.metadata, service and service.spec
   if not spec or spec.type ~= "LoadBalancer" or metadata.deletionTimestamp then return nil end
@@ -46,10 +47,11 @@ function request.of(service)
   local labels = type(metadata.labels) == "table" and metadata.labels or {}
   if annotations[IGNORE] == "true" then return nil end
   local list = decided(annotations, labels)
-  local addresses, is_dhcp = parse(list or "")
+  local addresses, family = parse(list or "")
+  local is_dhcp = family ~= nil
   if not addresses[1] and not is_dhcp then return nil end
   return { addresses = is_dhcp and {} or addresses, interface = annotations[INTERFACE], is_dhcp = is_dhcp,
-    wishes = is_dhcp and wishes.signature(annotations) or nil, is_local = spec.externalTrafficPolicy == "Local" }
+    family = family, wishes = is_dhcp and family .. wishes.signature(annotations) or nil, is_local = spec.externalTrafficPolicy == "Local" }
 end
 
 return request

@@ -14,7 +14,7 @@ local Status = { __name = "moonlb.announcer.status" }
 Status.__index = Status
 
 --- What status shows of a Service that waits for a lease.
-status.COMING = "0.0.0.0"
+status.COMING = { ["0.0.0.0"] = true, ["::"] = true }
 --- Annotation that names the node (kube-vip's), and the claim "term node".
 status.HOST = "kube-vip.io/vipHost"
 status.CLAIM = "moonlb.io/claim"
@@ -51,7 +51,7 @@ end
 -- Outside addresses of routers stand behind the Service's own; `outside` nil: those that are there stay.
 local function add_outside(ingress, service, outside)
   for _, entry in ipairs(outside or ingress_of(service)) do
-    if entry.ipMode == "Proxy" and entry.ip ~= "0.0.0.0" then ingress[#ingress + 1] = entry end
+    if entry.ipMode == "Proxy" and not status.COMING[entry.ip] then ingress[#ingress + 1] = entry end
   end
   return ingress
 end
@@ -61,7 +61,7 @@ local function build_ingress(service, addresses)
   for i, ip in ipairs(addresses) do
     local ports = ports_of(service)
     -- An address that is yet to come is none that kube-proxy may take for the Service's (core/v1 ipMode).
-    local mode = ip == status.COMING and "Proxy" or "VIP"
+    local mode = status.COMING[ip] and "Proxy" or "VIP"
     ingress[i] = { ip = ip, ipMode = mode, ports = ports[1] and ports or nil }
   end
   return ingress

@@ -35,7 +35,7 @@ function wire.new(options)
     sent = { probe = 0, announcement = 0 },
     attached = {}, held = {}, takes = {}, take_order = {}, first_take = 1, drops = {}, announcements = {},
   }, Wire)
-  for _, name in ipairs({ "watch", "probe", "take", "silence", "drop", "announce", "is_ours" }) do
+  for _, name in ipairs({ "watch", "answer", "probe", "take", "silence", "drop", "announce", "is_ours" }) do
     self[name] = function(...) return Wire[name](self, ...) end
   end
   return self
@@ -126,6 +126,16 @@ end
 local function protocol_of(self, ip)
   local _, family = address.canonical(ip)
   return self.protocols[family]
+end
+
+--- Answer for an address that the node does not accept: a link-local one by which a client talks to servers.
+-- @treturn boolean  true; or nil, message, code
+function Wire:answer(ip, index, is_on)
+  local ok, message, code = true, nil, nil
+  if is_on then ok, message, code = self:attach(index) end
+  if ok then ok, message, code = self.pulse[is_on and "hold" or "drop"](self.pulse, ip, index) end
+  self:table_changed()
+  return ok, message, code
 end
 
 function Wire:probe(ip, index)

@@ -3,6 +3,7 @@
 -- @module moonlb.announcer.dhcp
 local async = require("moonlb.async")
 local core = require("moonlb.core.dhcp")
+local core6 = require("moonlb.core.dhcp6")
 local identity = require("moonlb.announcer.identity")
 local interface = require("moonlb.announcer.interface")
 local life = require("moonlb.announcer.dhcp.life")
@@ -19,8 +20,8 @@ local dhcp = {}
 local Dhcp = { __name = "moonlb.announcer.dhcp" }
 Dhcp.__index = Dhcp
 
---- What a Service has instead of an address while it waits for one.
-dhcp.ANY = "0.0.0.0"
+--- What a Service has instead of an address while it waits for one, by family.
+dhcp.ANY = { [4] = "0.0.0.0", [6] = "::" }
 
 local CLIENT_PORT = 68
 -- Nobody reads it: as little as the kernel allows is kept.
@@ -41,22 +42,27 @@ local function hold_port(ip)
   return nil
 end
 
---- The parts of the lives that touch the node; a test brings its own.
+--- The parts of the lives that touch the node.
 -- @tparam Announcer owner
-function dhcp.real_io(owner)
-  return {
+-- @tparam number family  4 or 6
+function dhcp.real_io(owner, family)
+  local io = { family = family, any = dhcp.ANY[family],
     now = runtime.boottime, wall = runtime.walltime, after = owner.pace.after,
     seed = function() return (string.unpack("i8", uv.random(8))) end,
-    open = packet.dhcp_socket, client = core.client, hold = hold_port,
+    open = packet.dhcp_socket, client = core.client, hold = hold_port, source = function() return nil end,
     netlink = owner.host.netlink, host = owner.host, wire = owner.wire,
   }
+  if family == 6 then	-- servers answer to the link-local address, which nothing on this node has
+    io.open, io.client, io.source = packet.dhcp6_socket, core6.client, core6.link_local
+    io.hold = function() return nil end
+  end
+  return io
 end
 
 --- None yet.
 -- @tparam Announcer owner  moonlb.announcer: its Services, host, wire, VIPs, Events and queue are used
--- @tparam[opt] table io  see dhcp.real_io
-function dhcp.new(owner, io)
-  return setmetatable({ owner = owner, io = io or dhcp.real_io(owner), lives = {}, results = {},
+function dhcp.new(owner)
+  return setmetatable({ owner = owner, ios = { [4] = dhcp.real_io(owner, 4), [6] = dhcp.real_io(owner, 6) }, lives = {}, results = {},
     past = { sent = {}, received = {}, bad = 0 }, identity = owner.settings.identity }, Dhcp)
 end
 
@@ -78,7 +84,7 @@ local function add_messages(total, stats)
   total.bad = total.bad + stats.bad
 end
 
-local function new_life(self, key)
+local function new_life(self, key, family)
   local owner = self.owner
   local facade = { probe = owner.settings.probe or "fast", arp_rate = owner.settings.arp_rate,
     service = function() return owner.services:get(key) end,
@@ -96,7 +102,7 @@ local function new_life(self, key)
     it.keys = { key }
     return it
   end
-  return life.new(self.io, facade, key)
+  return life.new(self.ios[family], facade, key)
 end
 
 -- The cluster's identity, without which no two nodes would be the same client.
@@ -125,7 +131,9 @@ end
 -- @tparam string|nil why  when it is not
 -- @tparam boolean is_others  another node has it
 function Dhcp:place(key, link, why, is_others)
-  local it = self.lives[key] or new_life(self, key)
+  local family = self.owner.requests[key].family
+  if self.lives[key] and self.lives[key].io.family ~= family then self:forget(key) end
+  local it = self.lives[key] or new_life(self, key, family)
   self.lives[key] = it
   if not link then return it:yield(why, is_others) end
   if not find_identity(self) then return end

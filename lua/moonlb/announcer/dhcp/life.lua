@@ -24,7 +24,8 @@ local OLD_MOST = 5
 local FAILURE_BASE, FAILURE_CAP = 1, 60
 
 --- @tparam table io  what session.open needs, and `wall()` seconds since 1970, `seed()` an integer, `netlink`, `host`,
---   `wire`, `hold(address)` -> handle with `close()` or nil: a UDP socket that keeps port 68 from being unreachable
+--   `wire`, `hold(address)` -> handle with `close()` or nil: a UDP socket that keeps port 68 from being unreachable;
+--   `family` (4 or 6), `any` (0.0.0.0 or ::), `source(mac)` -> the link-local address that servers answer to, or nil
 -- @tparam table owner  `service()` the object or nil, `identity`, `probe` (mode), `arp_rate` (or nil),
 --   `new_vip(address, arp_rate)` -> Vip of this Service, or nil and whose the address is; `owner_of(address)` -> text:
 --   whose it is on this node, or nil; `refuse(address)`: no longer accepted, if no VIP has it;
@@ -61,7 +62,7 @@ local function known_lease(self, service)
   local now = self.io.now()
   local own = self.lease
   if own and own.at + own.seconds > now then return own, own.address end
-  local lease, ip = record.read(annotations_of(service)[record.ANNOTATION], self.io.wall(), now)
+  local lease, ip = record.read(annotations_of(service)[record.ANNOTATION], self.io.family, self.io.wall(), now)
   if lease and shows(service, lease.address) then return lease, ip end
   return nil, ip
 end
@@ -110,7 +111,7 @@ local function check(self, ip, done)
     self.owner.tell("Warning", "AddressConflict", ("%s, offered by DHCP, is %s: declined"):format(ip, whose))
     return done(false)
   end
-  self.probe = probe.start(self.io.wire, { address = ip, index = self.link.index, mode = self.owner.probe,
+  self.probe = probe.start(self.io.wire, { address = ip, family = self.io.family, index = self.link.index, mode = self.owner.probe,
     done = function(is_free, mac, trouble)
       self.probe = nil
       if mac then
@@ -157,8 +158,7 @@ end
 
 local function open_session(self, wanted, lease, ip)
   return session.open(self.io, { index = self.link.index, service = self.key,
-    client = { mac = wanted.mac, client_id = wanted.client_id, seed = self.io.seed(), host_name = wanted.host_name,
-      fqdn = wanted.fqdn, broadcast = wanted.broadcast, requested = wanted.requested or ip, lease = lease },
+    client = wishes.client(wanted, self.io.family, self.io.seed(), lease, ip),
     check = function(...) return check(self, ...) end,
     on_bound = function(...) return on_bound(self, ...) end,
     on_lost = function(...) return on_lost(self, ...) end,
@@ -203,6 +203,8 @@ local function begin(self)
   local lease, ip = known_lease(self, service)
   self.session, message, code = open_session(self, wanted, lease, ip)
   if not self.session then return self:fail(message, code) end
+  self.source = self.io.source(wanted.mac)
+  if self.source then self.io.wire.answer(self.source, self.link.index, true) end
   if lease and take(self, lease.address) then
     self.lease = lease
     self.record = annotations_of(service)[record.ANNOTATION]
@@ -212,6 +214,8 @@ local function begin(self)
 end
 
 local function end_session(self)
+  if self.source and self.link then self.io.wire.answer(self.source, self.link.index, false) end
+  self.source = nil
   if self.probe then self.probe:stop() end
   if self.session then
     self.session:close()
@@ -333,7 +337,7 @@ function Life:written(addresses)
   if self.is_news and self.lease then
     self.is_news = false
     local seconds = self.lease.seconds
-    self.owner.tell("Normal", "LeaseBound", ("%s leased from %s for %s on %s (%s)"):format(ip, self.lease.server,
+    self.owner.tell("Normal", "LeaseBound", ("%s leased from %s for %s on %s (%s)"):format(ip, record.server(self.lease),
       seconds == math.huge and "ever" or ("%d s"):format(seconds // 1), self.parent.name, self.link.name))
   end
   self:drop_olds()
@@ -367,8 +371,8 @@ end
 function Life:shown()
   if self.phase ~= "serving" then return nil end
   if not self.vip then
-    if self.is_lost then return { "0.0.0.0" }, false end
-    return { "0.0.0.0" }
+    if self.is_lost then return { self.io.any }, false end
+    return { self.io.any }
   end
   if not self.vip:is_answering() then return nil end
   return { self.vip.address }, self.record
@@ -379,7 +383,7 @@ function Life:describe()
   if self.phase ~= "serving" then return nil end
   local lease = self.lease or {}
   local since = lease.at
-  return { service = self.key, address = self.vip and self.vip.address, server = lease.server, since = since,
+  return { service = self.key, address = self.vip and self.vip.address, server = lease.server and record.server(lease), since = since,
     t1 = since and lease.t1 and since + lease.t1, t2 = since and lease.t2 and since + lease.t2,
     lost = self.last_loss and self.last_loss.reason, lost_address = self.last_loss and self.last_loss.address,
     expires = since and lease.seconds and since + lease.seconds, state = self.session and self.session.client:state(),

@@ -9,11 +9,11 @@ Probe.__index = Probe
 
 --- Begin.
 -- @tparam table io  the wire: `watch`, `probe`, `after`, `random`, `is_ours`, as of moonlb.announcer.vip
--- @tparam table options  `address`, `index`, `mode` (vip.PROBE_MODES), `done(is_free, mac|nil, trouble|nil)`: once
+-- @tparam table options  `address`, `family`, `index`, `mode` (vip.PROBE_MODES), `done(is_free, mac|nil, trouble|nil)`: once
 -- @treturn Probe
 function probe.start(io, options)
   local self = setmetatable({ io = io, address = options.address, index = options.index, done = options.done,
-    waits = vip.probe_waits(options.mode, 4, io.random) }, Probe)
+    waits = vip.probe_waits(options.mode, options.family, io.random) }, Probe)
   if #self.waits == 0 then
     self:finish(true)
     return self

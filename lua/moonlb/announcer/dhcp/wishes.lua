@@ -3,6 +3,7 @@
 -- @module moonlb.announcer.dhcp.wishes
 local address = require("moonlb.core.address")
 local dhcp = require("moonlb.core.dhcp")
+local dhcp6 = require("moonlb.core.dhcp6")
 
 local wishes = {}
 
@@ -25,8 +26,8 @@ local function read_mac(text)
 end
 
 local function read_address(text)
-  local canonical, family = address.canonical(text)
-  return family == 4 and address.kind(canonical) == "unicast" and canonical or nil
+  local canonical = address.canonical(text)
+  return canonical and address.kind(canonical) == "unicast" and canonical or nil
 end
 
 local function read_host(text)
@@ -48,7 +49,7 @@ end
 
 local READERS = {
   { PREFIX .. "hwaddr", read_mac, "the MAC of a station, aa:bb:cc:dd:ee:ff" },
-  { PREFIX .. "requestedIP", read_address, "an IPv4 address" },
+  { PREFIX .. "requestedIP", read_address, "an address of a host" },
   { PREFIX .. "loadbalancerHostname", read_host, "a host name of 2 to 253 letters, digits, dots and dashes" },
   { PREFIX .. "macvlanName", read_name, "a name of 1 to 15 letters, digits, dots and dashes" },
   { PREFIX .. "dhcp-broadcast", read_boolean, "true or false" },
@@ -74,8 +75,8 @@ end
 
 --- @tparam string identity  of the cluster
 -- @tparam table service  the object
--- @treturn table  `mac`, `client_id` (bytes), `host_name`, `fqdn`, `requested` (or nil), `broadcast`, `name` (of the
---   macvlan), `rp_filter`
+-- @treturn table  `mac`, `client_id` (bytes), `duid` (bytes) and `iaid` (DHCPv6), `host_name`, `fqdn`, `requested` (or
+--   nil), `broadcast`, `name` (of the macvlan), `rp_filter`
 -- @treturn table  array of texts: annotations that make no sense, and what would
 function wishes.of(identity, service)
   local metadata = service.metadata
@@ -86,11 +87,30 @@ function wishes.of(identity, service)
   return {
     mac = values[PREFIX .. "hwaddr"] or derived,
     client_id = host_name or dhcp.client_id(identity, metadata.namespace, metadata.name),
+    duid = dhcp6.duid(identity, metadata.namespace, metadata.name),
+    iaid = dhcp6.iaid(identity, metadata.namespace, metadata.name),
     host_name = host_name, fqdn = values[FQDN], requested = values[PREFIX .. "requestedIP"],
     broadcast = broadcast ~= nil and broadcast[1],
     name = values[PREFIX .. "macvlanName"] or "moonlb-" .. derived:gsub(":", ""):sub(-8),
     rp_filter = values[PREFIX .. "rp_filter"] or LOOSE,
   }, problems
+end
+
+--- The options of the client, of core.dhcp or core.dhcp6.
+-- @tparam table wanted  of wishes.of
+-- @tparam number family  4 or 6
+-- @tparam number seed
+-- @tparam table|nil lease  that is known
+-- @tparam string|nil ip  an address to ask for, where no annotation says another
+function wishes.client(wanted, family, seed, lease, ip)
+  local asked = wanted.requested
+  if asked and (asked:find(":", 1, true) and 6 or 4) ~= family then asked = nil end
+  if family == 6 then
+    return { mac = wanted.mac, duid = wanted.duid, iaid = wanted.iaid, seed = seed, requested = asked or ip,
+      fqdn = wanted.fqdn or wanted.host_name, lease = lease }
+  end
+  return { mac = wanted.mac, client_id = wanted.client_id, seed = seed, host_name = wanted.host_name,
+    fqdn = wanted.fqdn, broadcast = wanted.broadcast, requested = asked or ip, lease = lease }
 end
 
 --- All of the annotations that `of` looks at, as text: unless it changes, the client stays.
