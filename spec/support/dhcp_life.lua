@@ -68,7 +68,8 @@ local function new_io(self)
   local wire = { random = function() return 0 end, is_ours = function() return false end,
     watch = function(_, _, on) self:note("watch " .. tostring(on)) return true end,
     probe = function(ip) self:note("probe " .. ip) return true end }
-  local io = { family = 4, any = "0.0.0.0", source = function() return nil end, now = function() return self.now end, wall = function() return self.now + 1e9 end,
+  local io = { family = 4, any = "0.0.0.0", source = function() return nil end,
+    now = function() return self.now end, wall = function() return self.now + 1e9 end,
     seed = function() return 1 end, netlink = netlink, wire = wire, hold = function() return nil end,
     host = { learn = function(_, index) return netlink.links[index] end, clear = function() end,
       view = { links = netlink.links } } }

@@ -169,8 +169,8 @@ function Host:take_off(ip, index)
 end
 
 --- Let the node accept traffic for `ip`: on lo, /32 or /128, scope host, tagged ours. What is there stays untouched, so
--- that connections survive a restart. A leased IPv4 address is on its macvlan: on an interface without any IPv4 address the
--- kernel lets no rp_filter be loose (net/ipv4/fib_frontend.c, __fib_validate_source), and the replies leave elsewhere.
+-- that connections survive a restart. A leased IPv4 address is on its macvlan: on an interface without any IPv4 address
+-- the kernel lets no rp_filter be loose (net/ipv4/fib_frontend.c, __fib_validate_source), and replies leave elsewhere.
 -- @tparam string ip
 -- @tparam[opt] number index  of the interface that it is answered on
 -- @treturn boolean  true; or nil, message, code

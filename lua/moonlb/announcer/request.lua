@@ -51,7 +51,8 @@ function request.of(service)
   local is_dhcp = family ~= nil
   if not addresses[1] and not is_dhcp then return nil end
   return { addresses = is_dhcp and {} or addresses, interface = annotations[INTERFACE], is_dhcp = is_dhcp,
-    family = family, wishes = is_dhcp and family .. wishes.signature(annotations) or nil, is_local = spec.externalTrafficPolicy == "Local" }
+    family = family, wishes = is_dhcp and family .. wishes.signature(annotations) or nil,
+    is_local = spec.externalTrafficPolicy == "Local" }
 end
 
 return request

@@ -62,7 +62,8 @@ end
 --- None yet.
 -- @tparam Announcer owner  moonlb.announcer: its Services, host, wire, VIPs, Events and queue are used
 function dhcp.new(owner)
-  return setmetatable({ owner = owner, ios = { [4] = dhcp.real_io(owner, 4), [6] = dhcp.real_io(owner, 6) }, lives = {}, results = {},
+  return setmetatable({ owner = owner, ios = { [4] = dhcp.real_io(owner, 4), [6] = dhcp.real_io(owner, 6) },
+    lives = {}, results = {},
     past = { sent = {}, received = {}, bad = 0 }, identity = owner.settings.identity }, Dhcp)
 end
 

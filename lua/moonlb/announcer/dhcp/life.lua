@@ -111,7 +111,8 @@ local function check(self, ip, done)
     self.owner.tell("Warning", "AddressConflict", ("%s, offered by DHCP, is %s: declined"):format(ip, whose))
     return done(false)
   end
-  self.probe = probe.start(self.io.wire, { address = ip, family = self.io.family, index = self.link.index, mode = self.owner.probe,
+  self.probe = probe.start(self.io.wire, { address = ip, family = self.io.family, index = self.link.index,
+    mode = self.owner.probe,
     done = function(is_free, mac, trouble)
       self.probe = nil
       if mac then
@@ -337,8 +338,9 @@ function Life:written(addresses)
   if self.is_news and self.lease then
     self.is_news = false
     local seconds = self.lease.seconds
-    self.owner.tell("Normal", "LeaseBound", ("%s leased from %s for %s on %s (%s)"):format(ip, record.server(self.lease),
-      seconds == math.huge and "ever" or ("%d s"):format(seconds // 1), self.parent.name, self.link.name))
+    local text = ("%s leased from %s for %s on %s (%s)"):format(ip, record.server(self.lease),
+      seconds == math.huge and "ever" or ("%d s"):format(seconds // 1), self.parent.name, self.link.name)
+    self.owner.tell("Normal", "LeaseBound", text)
   end
   self:drop_olds()
 end
@@ -383,7 +385,8 @@ function Life:describe()
   if self.phase ~= "serving" then return nil end
   local lease = self.lease or {}
   local since = lease.at
-  return { service = self.key, address = self.vip and self.vip.address, server = lease.server and record.server(lease), since = since,
+  return { service = self.key, address = self.vip and self.vip.address, server = lease.server and record.server(lease),
+    since = since,
     t1 = since and lease.t1 and since + lease.t1, t2 = since and lease.t2 and since + lease.t2,
     lost = self.last_loss and self.last_loss.reason, lost_address = self.last_loss and self.last_loss.address,
     expires = since and lease.seconds and since + lease.seconds, state = self.session and self.session.client:state(),

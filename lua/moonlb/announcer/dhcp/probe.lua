@@ -9,7 +9,8 @@ Probe.__index = Probe
 
 --- Begin.
 -- @tparam table io  the wire: `watch`, `probe`, `after`, `random`, `is_ours`, as of moonlb.announcer.vip
--- @tparam table options  `address`, `family`, `index`, `mode` (vip.PROBE_MODES), `done(is_free, mac|nil, trouble|nil)`: once
+-- @tparam table options  `address`, `family`, `index`, `mode` (vip.PROBE_MODES),
+--   `done(is_free, mac|nil, trouble|nil)`: once
 -- @treturn Probe
 function probe.start(io, options)
   local self = setmetatable({ io = io, address = options.address, index = options.index, done = options.done,
