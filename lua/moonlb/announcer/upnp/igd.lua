@@ -157,8 +157,8 @@ local function entry_of(values, external_port, protocol)
 end
 
 --- Who has a port (GetSpecificPortMappingEntry)?
--- @treturn table|nil  `{external_port=, protocol=, address=, port=, description=, lease=}`; or nil, message, code,
---   number
+-- @treturn table|nil  `{external_port=, protocol=, address=, port=, description=, lease=}`; or nil, message,
+--   code, number
 function Igd:find(external_port, protocol)
   local values, message, code, number = self:ask("GetSpecificPortMappingEntry", { { "NewRemoteHost", "" },
     { "NewExternalPort", tostring(external_port) }, { "NewProtocol", protocol } })
@@ -167,8 +167,8 @@ function Igd:find(external_port, protocol)
 end
 
 --- The whole table, as far as the gateway shows it.
--- @treturn table  array of entries as find() has them; or nil, message, code when it broke off for another reason than
---   its end
+-- @treturn table  array of entries as find() has them; or nil, message, code when it broke off for another
+--   reason than its end
 function Igd:list()
   local entries = {}
   for index = 0, MOST_ENTRIES - 1 do

@@ -220,6 +220,7 @@ end
 
 --- A gateway is looked after while something is mapped on it, or is about to be.
 function Upnp:close_unused(at)
+  if self.gateways[at.id] ~= at then return end
   for _, it in pairs(self.mappings) do
     if it.gateway == at then return end
   end

@@ -26,9 +26,8 @@ local SHORTEST_WAIT = 1
 local REMOVE_TRIES, REMOVE_WAIT = 3, 1
 
 --- @tparam table options  `address`, `family`, `protocol`, `port`, `external_port` (the wish), `service` (key), `uid`,
---   `gateway`,
---   `lease` (seconds), `any_port` (may the gateway choose another one?), `name_of(uid)` (a Service's key, or nil),
---   `on_change(mapping, old_state)`, `on_gone(mapping)`
+--   `gateway`, `lease` (seconds), `any_port` (may the gateway choose another one?), `name_of(uid)` (a Service's key, or
+--   nil), `on_change(mapping, old_state)`, `on_gone(mapping)`
 -- @treturn Mapping  at work
 function mapping.new(options)
   local self = setmetatable({ address = options.address, family = options.family, protocol = options.protocol,

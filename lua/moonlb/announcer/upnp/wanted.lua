@@ -9,8 +9,8 @@ wanted.PORTS = "moonlb.io/upnp-ports"
 local PREFIX = "moonlb "
 local PROTOCOLS = { TCP = true, UDP = true }
 
---- What the settings ask for: `enableUPNP` every Service that does not say no, `--upnp` (`enable_upnp`) those that say
--- yes.
+--- What the settings ask for: `enableUPNP` every Service that does not say no, `--upnp` (`enable_upnp`) those that
+-- say yes.
 -- @treturn string|nil  `"all"`, `"annotated"`; nil: none
 function wanted.mode(settings)
   if settings.upnp_all then return "all" end
