@@ -1,6 +1,6 @@
 --- What a run before this one left on the router. A mapping is ours when it points to an address that this node holds,
--- and is described as ours; what nobody wants of those is taken back. Addresses that a crash left on this node, and that no
--- Service has any more, are held once more for it: a gateway in secure mode lets nobody else do it.
+-- and is described as ours; what nobody wants of those is taken back. Addresses that a crash left on this node, and
+-- that no Service has any more, are held once more for it: a gateway in secure mode lets nobody else do it.
 -- @module moonlb.announcer.upnp.leftovers
 local async = require("moonlb.async")
 local log = require("moonlb.core.log")
