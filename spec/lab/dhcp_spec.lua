@@ -1,4 +1,5 @@
 -- A Service gets its address from the LAN's DHCP server: `moonlb run` on a node, servers that are not ours.
+local core = require("moonlb.core.dhcp")
 local dhcp_lab = require("spec.support.dhcp_lab")
 local loop = require("spec.support.loop")
 
@@ -25,6 +26,38 @@ describe("DHCP", function()
       dhcp_lab.until_event(it, "web", "LeaseBound", ip .. " leased from 10.77.0.1 for 6 s on eth0")
       assert.is_nil(it:has_event("web", "DHCPUnavailable"))
     end))
+
+  it("is what a pool of 0.0.0.0/32 means, and the annotation", dhcp_lab.test("kea", {}, function(it)
+    it:moonlb()
+    it:service("web")
+    it:service("other", nil, { ["kube-vip.io/loadbalancerIPs"] = "0.0.0.0" })
+    local ip, other = dhcp_lab.until_leased(it, "web"), dhcp_lab.until_leased(it, "other")
+    assert.not_equal(ip, other)
+    assert.not_same(dhcp_lab.who_has(it, ip), dhcp_lab.who_has(it, other))
+    assert.matches("hello from node1", it:curl(other))
+  end, { configmap = { ["cidr-demo"] = "0.0.0.0/32" } }))
+
+  it("gets the address that the server keeps for its client-id, which the identity is part of",
+    dhcp_lab.test("kea", { reserve = { client_id = core.client_id("here", "demo", "web"), address = "10.77.0.99" } },
+      function(it)
+        it:moonlb("node1", { "--identity", "here" })
+        it:service("web", WANTED)
+        assert.equal("10.77.0.99", dhcp_lab.until_leased(it, "web"))
+      end))
+
+  it("is another client in another cluster", dhcp_lab.test("kea",
+    { reserve = { client_id = core.client_id("elsewhere", "demo", "web"), address = "10.77.0.99" } }, function(it)
+      it:moonlb("node1", { "--identity", "here" })
+      it:service("web", WANTED)
+      assert.not_equal("10.77.0.99", dhcp_lab.until_leased(it, "web"))
+    end))
+
+  it("reaches a node whose rp_filter is strict", dhcp_lab.test("kea", {}, function(it)
+    it:on("node1", "sysctl", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
+    it:moonlb()
+    it:service("web", WANTED)
+    assert.matches("hello from node1", it:curl(dhcp_lab.until_leased(it, "web")))
+  end))
 
   it("renews again and again, and answers all the time", dhcp_lab.test("kea", {}, function(it)
     it:moonlb()
