@@ -177,9 +177,10 @@ local function dhcp(page, self)
     local state = it.state or "failed"
     by_state[state] = (by_state[state] or 0) + 1
   end
-  page:counted("dhcp_leases", "gauge", "leases that this node has or asks for, by the client's state", "state", by_state)
-  page:counted("dhcp_results_total", "counter", "what DHCP servers' answers, or their silence, came to: bound, renewed, "
-    .. "changed, nak, expired, declined", "result", stats.results)
+  page:counted("dhcp_leases", "gauge", "leases that this node has or asks for, by the client's state", "state",
+    by_state)
+  page:counted("dhcp_results_total", "counter", "what DHCP servers' answers, or their silence, came to: bound, "
+    .. "renewed, changed, nak, expired, declined", "result", stats.results)
   for _, direction in ipairs({ "sent", "received" }) do
     for type, count in pairs(stats[direction]) do
       messages[#messages + 1] = { count, { direction = direction, type = type } }
