@@ -38,6 +38,9 @@ describe("moonlb explain", function()
     for _, entry in ipairs(late.history) do kinds[entry.kind] = true end
     assert.same({ decision = true, event = true }, kinds)
     local web = explain(c, folder, ns, "web")
+    local page = run(c, folder, "explain", ns .. "/web").stdout
+    assert.matches("namespace_pool +pass +", page)
+    assert.matches("global_pool +use", page)
     assert.same({ "announcer-off", { "10.77.0.100" } }, { web.diagnosis, web.addresses })
     assert.equal("no-such-service", explain(c, folder, ns, "nobody").diagnosis)
     c:run("-n", ns, "delete", "svc", "web")

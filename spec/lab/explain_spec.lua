@@ -43,7 +43,7 @@ local function until_said(explain, i, name, code, words)
 end
 
 describe("moonlb explain on a LAN", function()
-  it("says who announces, since when, what was asked and answered, and why the other does not", test(2, function(it, ask,
+  it("says who announces, since when, what was asked and answered, and who else could", test(2, function(it, ask,
     explain, folders)
     it:service("web")
     local ip = it:until_address("web")
@@ -64,6 +64,8 @@ describe("moonlb explain on a LAN", function()
     assert.same({ owner, false }, { report.owner.node, report.owner.is_here })
     assert.same({ 1, 2 }, { report.nodes[1].rank, report.nodes[2].rank })
     local page = ask(here, "explain", "demo/web", "--state-dir", folders[here]).output
+    assert.matches("\nRULE +RESULT +WHY\n", page)
+    assert.matches("\n +1  node%d", page)
     assert.matches("ARP +ON\n", page)
     assert.matches("in +eth0 +who has " .. ip, page)
     assert.matches("owner +" .. owner .. " %(term %d+, this node%)", page)
@@ -93,7 +95,8 @@ describe("moonlb doctor and record on a LAN", function()
     local found = {}
     loop.until_true(function()
       local result = ask(1, "doctor", "-o", "json", "--state-dir", folders[1], "--kubeconfig", it.nodes.kubeconfig)
-      for _, finding in ipairs(cjson.decode((result.output:match("{.*}"))).findings) do found[finding.check] = finding end
+      local findings = cjson.decode((result.output:match("{.*}"))).findings
+      for _, finding in ipairs(findings) do found[finding.check] = finding end
       return found.peers.result == "ok"
     end, 20, "peers are heard")
     assert.equal("heard: node2", found.peers.says)

@@ -50,7 +50,7 @@ describe("the frames of the flight recorder", function()
     assert.matches("gratuitous reply", last[#last].says)
   end))
 
-  it("go into a file that Wireshark's programs open: interface, direction, time", pulsing.test(function(p, _, index, mac)
+  it("go into a file that Wireshark's programs open", pulsing.test(function(p, _, index, mac)
     hold(p, index)
     assert.same({ mac }, (pulsing.who_has(V4)))
     local path = temporary.folder("moonlb-record") .. "/frames.pcapng"

@@ -26,7 +26,8 @@ before_each(function()
   look = {
     files = files, links = links, entry = entry, refused = {}, objects = {}, lists = {},
     read = function(path) return files[path] end, can_write = function() return true end,
-    running = { { pid = 1, parent = 0, name = "init", command = "/sbin/init" } }, processes = function() return look.running end,
+    running = { { pid = 1, parent = 0, name = "init", command = "/sbin/init" } },
+    processes = function() return look.running end,
     netlink = {
       links = function() return links end,
       addresses = function() return { { address = "10.0.0.2", prefix = 24, index = 2, family = 4 } } end,
@@ -119,7 +120,8 @@ describe("doctor", function()
     { "interface", "fail", "eth9 (vip_interface) does not exist", "--interface",
       function() look.settings.interface = "eth9" end },
     { "interface", "fail", "netlink: no", "", function() look.netlink, look.netlink_error = nil, "netlink: no" end },
-    { "capabilities", "fail", "CAP_NET_RAW", "kubectl apply", file("/proc/self/status", "CapEff:\t0000000000001000\n") },
+    { "capabilities", "fail", "CAP_NET_RAW", "kubectl apply",
+      file("/proc/self/status", "CapEff:\t0000000000001000\n") },
     { "capabilities", "warn", "CAP_SYS_NICE", "SYS_NICE", file("/proc/self/status", "CapEff:\t0000000000003000\n") },
     { "arp", "ok", "arp_ignore 1, arp_announce 0", nil, conf("arp_ignore", "1\n") },
     { "ipvs", "fail", "each node answers ARP for all", "strictARP", ipvs },
@@ -162,7 +164,8 @@ describe("doctor", function()
       look.lists["/api/v1/services"] = { { metadata = { namespace = "demo", name = "web",
         annotations = { ["kube-vip.io/vipHost"] = "node9" } } } }
     end },
-    { "foreign-hosts", "fail", "Services cannot be read", "kubectl apply", function() look.list_error = "forbidden" end },
+    { "foreign-hosts", "fail", "Services cannot be read", "kubectl apply",
+      function() look.list_error = "forbidden" end },
     { "ready", "warn", "no moonlb runs here", nil, function() look.health = nil end },
     { "ready", "fail", "services: not listed yet", "log", health({ missing = { "services: not listed yet" } }) },
     { "peers", "warn", "not heard any more: node3", "2113",

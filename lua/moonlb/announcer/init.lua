@@ -11,11 +11,11 @@ local host = require("moonlb.announcer.host")
 local interface = require("moonlb.announcer.interface")
 local log = require("moonlb.core.log")
 local moving = require("moonlb.announcer.moving")
+local notes = require("moonlb.announcer.notes")
 local pace = require("moonlb.announcer.pace")
 local peers = require("moonlb.announcer.peers")
 local placement = require("moonlb.announcer.placement")
 local preprobe = require("moonlb.announcer.preprobe")
-local recorder = require("moonlb.recorder")
 local request = require("moonlb.announcer.request")
 local report = require("moonlb.announcer.report")
 local rivals = require("moonlb.announcer.rivals")
@@ -381,16 +381,6 @@ local function first_link(group, choices)
   return nil
 end
 
--- Another claim on the group than the one that was recorded last.
-function Announcer:note_owner(group, is_mine, claim)
-  local text = claim and ("%d %s %s"):format(claim.term, claim.node, is_mine) or nil
-  if self.noted_owners[group.id] == text then return end
-  self.noted_owners[group.id] = text
-  for _, key in ipairs(text and group.services or {}) do
-    recorder.note("owner", key, { node = claim.node, term = claim.term, is_here = is_mine })
-  end
-end
-
 --- Decide anew for the group that `key` is in, and let its VIPs act. Never waits.
 function Announcer:place(key)
   local group = self.groups:of(key)
@@ -416,7 +406,7 @@ function Announcer:decide(key, group, link, trouble)
     interface = link, place = self.moving:ranking(group) })
   local is_mine, claim, why, is_failure = self.placement:owner(group.id)
   self:complain(group.services, "segment", "AnnounceFailed", is_failure and why or nil)
-  self:note_owner(group, is_mine, claim)
+  notes.owner(self.noted_owners, group, is_mine, claim)
   self.moving:look(group, is_mine)
   if is_mine then return true, claim end
   return false, claim, trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
@@ -460,8 +450,7 @@ function Announcer:on_vip(it, old)
   if was_answering and (it.state == "wanted" or it.state == "releasing") then
     self:tell(it.keys, "Warning", "Withdrawn", ("%s: %s"):format(it.address, it.reason or "withdrawn"))
   end
-  recorder.note("vip", it.address, { from = old, to = it.state, reason = it.reason,
-    interface = it.interface and it.interface.name })
+  notes.vip(it, old)
   self.writer:on_vip(it)
   self.upnp:on_vip(it, old)
   self.dhcp:on_vip(it)
@@ -473,7 +462,7 @@ end
 function Announcer:on_pulse(event)
   if self.is_stopping or self.peers:on_pulse(event) then return end
   if event.type == "conflict" then
-    recorder.note("conflict", event.address, { mac = event.mac, operation = event.operation })
+    notes.conflict(event)
     self.preprobe:heard(event)
     local it = self.vips[event.address]
     if it then it:heard(event) end
@@ -482,7 +471,7 @@ function Announcer:on_pulse(event)
     if event.code == "ENODEV" then self.wire:interface_gone(event.index) end
   elseif event.type == "mute" then
     log.warn("the pulse thread went mute: nothing is answered", { reason = event.reason })
-    recorder.note("pulse", self.node, { is_mute = true, reason = event.reason })
+    notes.pulse(self.node, true, event.reason)
     self.is_hurried = true
     self.placement:slept()	-- others may have taken over: what this node held is dropped
     self.is_hurried = false
@@ -491,7 +480,7 @@ function Announcer:on_pulse(event)
     self.pulse:acknowledge()
   elseif event.type == "unmute" then
     log.info("the pulse thread answers again")
-    recorder.note("pulse", self.node, { is_mute = false })
+    notes.pulse(self.node, false)
   end
 end
 

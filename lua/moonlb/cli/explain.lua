@@ -2,7 +2,9 @@
 -- @module moonlb.cli.explain
 local control = require("moonlb.control.client")
 local explain = require("moonlb.control.explain")
+local facts = require("moonlb.control.explain.facts")
 local json = require("moonlb.json")
+local manifests = require("moonlb.cli.manifests")
 local page = require("moonlb.control.explain.text")
 local settings = require("moonlb.cli.settings")
 local source = require("moonlb.cli.source")
@@ -17,6 +19,8 @@ local GROUPS = { Kubernetes = true, Allocating = true }
 function command.configure(parser)
   parser:argument("service", "NAMESPACE/NAME of the Service (NAME alone: namespace default)")
   parser:option("-o --output", "how to say it"):choices({ "table", "json" }):default("table")
+  parser:option("-f --filename", "manifests: a file, a folder or - for standard input; ask nobody"):count("*")
+    :argname("FILE")
   parser:flag("--offline", "ask no moonlb that runs here, read the cluster alone")
   settings.configure(parser, function(setting) return GROUPS[setting.group] or setting.key == "state_dir" end)
 end
@@ -30,18 +34,39 @@ end
 
 -- From the cluster alone. Where the API cannot be asked at all, that is the report.
 local function from_cluster(key, values, environment)
-  local facts, message, code = source.ask(values, environment, function(client)
+  local found, message, code = source.ask(values, environment, function(client)
     return require("moonlb.control.explain.cluster").facts(client, key, values)
   end)
-  if facts then return explain.report(facts) end
+  if found then return explain.report(found) end
   return nil, message, code
+end
+
+-- From manifests alone, as a cluster that has only these objects.
+local function from_files(key, values, paths)
+  local objects, message = manifests.read(paths)
+  if not objects then return nil, message end
+  local configmap = values.configmap_namespace .. "/" .. values.configmap
+  local sorted = { Service = {}, Node = {} }
+  local sources = { services = sorted.Service, nodes = sorted.Node, has_lease = false,
+    unknown = { "anything but these files" } }
+  for _, object in ipairs(objects) do
+    local metadata = object.metadata
+    metadata.namespace = metadata.namespace or object.kind ~= "Node" and "default" or nil
+    if sorted[object.kind] then table.insert(sorted[object.kind], object) end
+    if object.kind == "ConfigMap" and metadata.namespace .. "/" .. metadata.name == configmap then
+      sources.configmap = object
+    end
+  end
+  return explain.report(facts.of_objects(key, sources, setmetatable({ configmap = configmap }, { __index = values })))
 end
 
 -- Nobody runs here, or not for us: then the cluster is read. Any other trouble is told beside it.
 local NOT_HERE = { ENOENT = true, ECONNREFUSED = true, EACCES = true }
 
 -- The report of the moonlb that runs here, which knows more; else of what the API shows.
-local function report_of(key, values, environment, is_offline)
+local function report_of(key, values, environment, args)
+  if args.filename and args.filename[1] then return from_files(key, values, args.filename) end
+  local is_offline = args.offline
   local path = values.state_dir .. "/control.sock"
   local report, problem, code
   if not is_offline then report, problem, code = control.call(path, { op = "explain", service = key }) end
@@ -54,7 +79,7 @@ local function report_of(key, values, environment, is_offline)
   return report, message
 end
 
---- @tparam table args  `service`, `output`, and flags of the settings
+--- @tparam table args  `service`, `output`, `filename` (array), `offline`, and flags of the settings
 -- @tparam[opt] table io_  `write(text)`, `complain(text)`, `environment`, `has_colour`; for specs
 -- @treturn number  0: nothing is wrong; 1: something is; 2: it could not be found out
 function command.run(args, io_)
@@ -64,7 +89,7 @@ function command.run(args, io_)
   local values, message = settings.resolve(args, environment)
   local key, report
   if values then key, message = key_of(args.service) end
-  if key then report, message = report_of(key, values, environment, args.offline) end
+  if key then report, message = report_of(key, values, environment, args) end
   if not report then
     complain("moonlb explain: " .. message:gsub("\n", " ") .. "\n")
     return 2

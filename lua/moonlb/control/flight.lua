@@ -9,7 +9,8 @@ local runtime = require("moonlb.core.runtime")
 local flight = {}
 
 local PAGE = 2000 -- frames in an answer, of some 260 bytes each
-local LAST = 4 -- frames of each direction: announcements must not hide who asked
+-- Of each, so many are shown for an address: announcements must not hide who asked, and what was answered.
+local LAST = { asked = 4, answered = 4, told = 2 }
 
 -- What a frame is about: an address, and words for people.
 local function read_arp(bytes)
@@ -60,14 +61,15 @@ end
 --- The last frames about some addresses.
 -- @treturn table  array of `{at=, direction=, interface=, says=}`, oldest first
 function flight.last_of(announcer, addresses)
-  local wanted, found, count = {}, json.array(), { ["in"] = 0, out = 0 }
+  local wanted, found, left = {}, json.array(), { asked = LAST.asked, answered = LAST.answered, told = LAST.told }
   for _, ip in ipairs(addresses or {}) do wanted[ip] = true end
   local frames = next(wanted) and all_frames(announcer) or {}
   for i = #frames, 1, -1 do
     local about, says = flight.read(frames[i].bytes)
     local direction = frames[i].direction
-    if about and wanted[about] and count[direction] < LAST then
-      count[direction] = count[direction] + 1
+    local kind = direction == "in" and "asked" or says and says:find("^[gp]r") and "told" or "answered"
+    if about and wanted[about] and left[kind] > 0 then
+      left[kind] = left[kind] - 1
       table.insert(found, 1, { at = frames[i].at, direction = direction, says = says,
         interface = name_of(announcer, frames[i].index) })
     end

@@ -17,6 +17,11 @@ table.insert(explain.CODES, "well")
 -- These tell of an address that is served: nothing has to be done at once.
 local NOTES = { well = true, ["source-ranges"] = true, ["being-written"] = true, ["being-taken"] = true }
 
+local function is_well(code, facts)
+  if code == "being-written" and facts.source == "cluster" then return false end	-- by whom is not known
+  return NOTES[code] or false
+end
+
 local function clock(seconds)
   return os.date("!%H:%M:%S UTC", math.floor(seconds))
 end
@@ -116,7 +121,7 @@ end
 function explain.report(facts)
   local code, wrong, fix = explain.diagnose(facts)
   local report = { service = facts.key, sentence = sentence(facts.key, wrong, fix), diagnosis = code,
-    is_well = NOTES[code] or false, wrong = wrong, remedy = fix,
+    is_well = is_well(code, facts), wrong = wrong, remedy = fix,
     addresses = json.array({ table.unpack(facts.assigned or {}) }),
     status = json.array(), serving = serving_of(facts.serving), at = facts.walltime }
   for name, value in pairs(facts) do

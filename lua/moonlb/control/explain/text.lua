@@ -52,9 +52,19 @@ local function summary(report, paint)
   return tables.lines({ { title = "" }, { title = "" } }, rows, paint)
 end
 
+-- The trace that gave the address, where this process decided; else what is to be done now.
+local function trace_of(report)
+  local decision = report.decision or {}
+  for i = decision.action == "keep" and #(report.history or {}) or 0, 1, -1 do
+    local entry = report.history[i]
+    if entry.kind == "decision" and entry.trace then return entry.trace end
+  end
+  return decision.trace or {}
+end
+
 local function trace_lines(report, paint)
   local rows = {}
-  for i, entry in ipairs(report.decision and report.decision.trace or {}) do
+  for i, entry in ipairs(trace_of(report)) do
     rows[i] = { entry.rule or "", entry.result or "", line_of(entry.reason or "") }
   end
   if not rows[1] then return {} end
@@ -79,7 +89,7 @@ local function node_lines(report, paint)
   local rows = {}
   for i, node in ipairs(report.nodes or {}) do
     local is_owner = report.owner and report.owner.node == node.name
-    rows[i] = { node.rank and tostring(node.rank) or "", node.name .. (is_owner and " *" or ""),
+    rows[i] = { node.rank and ("%d"):format(node.rank) or "", node.name .. (is_owner and " *" or ""),
       node.qualifies and "yes" or "no", node.heard and explain.ago(node.heard) .. " ago" or "",
       line_of(node.why or node.preferred and "ranked by the policy" or "") }
   end
