@@ -73,8 +73,8 @@ describe("the frames of the flight recorder", function()
   it("are never half of one and half of another, also while they come", pulsing.test(function(p, _, index, mac)
     hold(p, index)
     local flood = assert(process.start({ "ip", "netns", "exec", "client", "/usr/bin/python3", "-c", (
-      "from scapy.all import *\nfor i in range(20): sendp([Ether(dst='ff:ff:ff:ff:ff:ff')/ARP(op=1,psrc='10.77.0.%%d' %%"
-      .. " (9+j%%200),pdst='%s') for j in range(400)],iface='eth0',verbose=0)"):format(V4) }))
+      "from scapy.all import *\nfor i in range(20): sendp([Ether(dst='ff:ff:ff:ff:ff:ff')/ARP(op=1,psrc='10.77.0.%%d'"
+      .. " %% (9+j%%200),pdst='%s') for j in range(400)],iface='eth0',verbose=0)"):format(V4) }))
     local reads, before = 0, 0
     loop.until_true(function()
       local frames = p:frames()

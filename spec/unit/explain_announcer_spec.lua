@@ -274,7 +274,12 @@ describe("explain: an assigned address, asked of an announcer", function()
       hear({ statements = { { heartbeat.id(group.id), 9, false } } })
       local it = until_beaten("well", "announced by node node2")
       assert.equal("node2", it.owner.node)
-      assert.equal(2, #it.nodes)
+      assert.same({ 1, 2 }, { it.nodes[1].rank, it.nodes[2].rank })
+      -- What this node lacks is nothing to those who reach the other.
+      nl.tell({ type = "link", action = "new", index = 2, name = "eth0", mac = "m2", is_up = false })
+      loop.until_true(function() return node.host.view.links[2].is_up == false end, 5, "the link is down")
+      hear({ statements = { { heartbeat.id(group.id), 9, false } } })
+      until_beaten("well", "announced by node node2")
       -- This node may not take over: then the owner's silence is the cause.
       node.placement:set_leaving(true)
       until_beaten("owner-silent", "node node2 holds the claim on " .. V4 .. " and is not heard for")
