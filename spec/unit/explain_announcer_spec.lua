@@ -10,6 +10,7 @@ local kernel = require("spec.support.kernel")
 local loop = require("spec.support.loop")
 local page = require("moonlb.control.explain.text")
 local recorder = require("moonlb.recorder")
+local runtime = require("moonlb.core.runtime")
 require("moonlb.core.log").configure({ level = "error" })
 
 local V4 = "10.0.0.100"
@@ -278,8 +279,11 @@ describe("explain: an assigned address, asked of an announcer", function()
       -- What this node lacks is nothing to those who reach the other.
       nl.tell({ type = "link", action = "new", index = 2, name = "eth0", mac = "m2", is_up = false })
       loop.until_true(function() return node.host.view.links[2].is_up == false end, 5, "the link is down")
-      hear({ statements = { { heartbeat.id(group.id), 9, false } } })
+      pulse.heard = function() return { [1] = runtime.boottime() } end	-- it goes on to say so
       until_beaten("well", "announced by node node2")
+      nl.tell({ type = "link", action = "new", index = 2, name = "eth0", mac = "m2", is_up = true, is_running = true })
+      loop.until_true(function() return node.host.view.links[2].is_up end, 5, "the link is up")
+      pulse.heard = function() return {} end
       -- This node may not take over: then the owner's silence is the cause.
       node.placement:set_leaving(true)
       until_beaten("owner-silent", "node node2 holds the claim on " .. V4 .. " and is not heard for")
