@@ -39,6 +39,40 @@ describe("claims", function()
   end)
 end)
 
+describe("claims.step", function()
+  -- Node a among b, c (alive, silent about the group) and its dead owner d: when it takes the group after d spoke last.
+  local function taken_after(place)
+    local self = claims.new({ me = "a", send = function() end, announce = function() end, withdraw = function() end,
+      gap = false, place = function() return place end })
+    self:set_group("g", true, 0)
+    self:start(0)
+    local function frame(name, said)
+      return { from = name, digest = 0, statements = said or {}, relays = {}, heard = {}, want = {} }
+    end
+    for i = 1, 10 do
+      self:hear(frame("d", { { "g", 1, false } }), i / 10)
+      self:step(i / 10)
+    end
+    for i = 1, 100 do
+      local now = 1 + i / 100
+      self:hear(frame("b"), now)
+      self:hear(frame("c"), now)
+      self:step(now)
+      if self.announcing.g then return i / 100 end
+    end
+  end
+
+  local function near(wanted, got) assert.is_true(math.abs(wanted - got) < 0.025, wanted .. ", not " .. got) end
+
+  it("lets the n-th candidate wait n turns after the owner's death", function()
+    near(claims.SILENT, taken_after({ "a", "b", "c" }))
+    near(claims.SILENT + claims.STAGGER, taken_after({ "c", "a", "b" }))
+    near(claims.SILENT + 2 * claims.STAGGER, taken_after({ "c", "b", "a" }))
+    near(claims.SILENT + 2 * claims.STAGGER, taken_after({ "c", "b" }))
+    near(claims.SILENT, taken_after({ "d", "a" }))
+  end)
+end)
+
 describe("claims.move_here", function()
   local function pair()
     local taken = {}
