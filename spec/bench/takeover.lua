@@ -1,6 +1,6 @@
 -- 1,000 VIPs that another node held become this node's in one moment: how long until the neighbours have heard of each
--- (bar: 200 ms). From the moment that the rules of ownership tell the announcer until tcpdump at a neighbour has seen the
--- first gratuitous frame of the last address; IPv4, then IPv6.
+-- (bar: 200 ms). From the moment that the rules of ownership tell the announcer until tcpdump at a neighbour has seen
+-- the first gratuitous frame of the last address; IPv4, then IPv6.
 --
 --     spec/lab/enter build/moonlb-spec --script spec/bench/takeover.lua [RUNS] [COUNT]
 local async = require("moonlb.async")

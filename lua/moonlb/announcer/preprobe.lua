@@ -1,7 +1,7 @@
 --- Addresses that will be given next, probed ahead of time (`--preprobe`): a Service that gets one need not wait for
 -- the probe. The allocator that leads says which they are; each is probed as RFC 5227 section 2.1.1 has it, then
--- watched: a stranger's word takes it back. The allocator writes into the Service that the address was probed, and the owner, on
--- whatever node, believes that in the moment in which the write appears.
+-- watched: a stranger's word takes it back. The allocator writes into the Service that the address was probed, and the
+-- owner, on whatever node, believes that in the moment in which the write appears.
 -- @module moonlb.announcer.preprobe
 local fields = require("moonlb.allocator.fields")
 local log = require("moonlb.core.log")

@@ -13,8 +13,8 @@ privileges.KEPT = { "net_admin", "net_raw", "net_bind_service", "sys_nice" }
 local FILES = { "ca_file", "cert_file", "key_file", "token_file" }
 local READ_BY_OTHERS = 4 -- of st_mode
 
---- What this process keeps. Root reads everybody's files by a capability: kept only where the credentials are such files,
--- as with sudo and the kubeconfig of who called it, since they are read again when they change.
+--- What this process keeps. Root reads everybody's files by a capability: kept only where the credentials are such
+-- files, as with sudo and the kubeconfig of who called it, since they are read again when they change.
 -- @tparam table credentials  of moonlb.kube.config: `ca_file`, `cert_file`, `key_file`, `token_file`
 -- @tparam function stat  path -> `{uid=, mode=}` or nil
 -- @tparam integer uid  of this process
