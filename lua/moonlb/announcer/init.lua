@@ -409,7 +409,14 @@ function Announcer:decide(key, group, link, trouble)
   notes.owner(self.noted_owners, group, is_mine, claim)
   self.moving:look(group, is_mine)
   if is_mine then return true, claim end
-  return false, claim, trouble or why or (claim and "held by node " .. claim.node) or "no node has claimed it yet"
+  return false, claim, trouble or why or self:whose(claim)
+end
+
+-- Of a group that is not served here. Our own claim says so after a pause: others may have taken over meanwhile.
+function Announcer:whose(claim)
+  if not claim then return "no node has claimed it yet" end
+  if claim.node == self.node then return "this node was not running, or could not hear: it listens before it goes on" end
+  return "held by node " .. claim.node
 end
 
 -- The same for a Service whose address the LAN's DHCP server gives: it is a group of its own.
