@@ -61,7 +61,7 @@ describe("load", function()
   refuses("what raises, with file and line", "\n\nerror('no')", "^p%.lua:3: no$")
   refuses("bytecode", string.dump(function() end), "attempt to load a binary chunk")
   refuses("an empty file", "", "^p%.lua: a policy returns a table, not nil$")
-  refuses("a file that is too large", (" "):rep(200 * 1024), "204800 bytes, at most 196608", "EFBIG")
+  refuses("a file that is too large", (" "):rep((1 << 20) + 1), "1048577 bytes, at most 1048576", "EFBIG")
   refuses("a level that is unknown", "return { api = 99, rules = {} }",
     "api = 99: this moonlb has the policy API of level 1")
 
@@ -76,6 +76,39 @@ return { api = 1, rules = { rule.by_team, function() end, rule.static }, place =
     assert.same({ { name = "x", expect = { action = "assign" } } }, loaded.tests)
     own:close()
   end))
+
+  -- A policy of exactly that many bytes: a table of names, each in a line of its own, and a rule that knows the last.
+  local function large(size)
+    local head, tail = "local known = {\n", [[
+}
+for i, name in ipairs(known) do assert(name == ('name-%012d'):format(i), name) end
+return { api = 1, rules = { function(service)
+  if service.metadata.name == 'boom' then error('no') end
+  return refuse(#known .. ' ' .. known[#known])
+end } }
+]]
+    local lines, count = {}, (size - #head - #tail) // 21
+    for i = 1, count do lines[i] = ("'name-%012d',\n"):format(i) end
+    lines[count] = lines[count]:sub(1, -2) .. (" "):rep((size - #head - #tail) % 21) .. "\n"
+    return head .. table.concat(lines) .. tail, ("%d name-%012d"):format(count, count), count + 5
+  end
+
+  for _, size in ipairs({ 128 << 10, (128 << 10) + 1, 256 << 10, 300001, 1 << 20 }) do
+    local text, known, line = large(size)
+    it(("takes %d bytes whole, again after its worker died"):format(size), loop.test(function()
+      assert.equal(size, #text)
+      local own, all = backend(), attacks.state()
+      assert(own:load("p", text, "p.lua"))
+      assert.equal(known, own:decide("p", { key = "n/a" }, all).reason)
+      assert(uv.kill(own:describe("p").pid, "sigkill"))
+      loop.until_true(function() return own:describe("p").deaths == 1 end, 10, "dead")
+      assert.equal(known, own:decide("p", { key = "n/a" }, all).reason)
+      all:set_service(new_service("boom"))
+      own:feed("set_service", new_service("boom"))
+      assert.equal(line, own:decide("p", { key = "n/boom" }, all).line)
+      own:close()
+    end))
+  end
 
   it("takes a byte order mark and Windows line ends", loop.test(function()
     local own = backend()

@@ -96,6 +96,12 @@ local function new_state(self)
     utc = function() return self.utc end })
 end
 
+--- 'T' {text}: the next piece of the policy's text, whose rest comes with 'L'. Answers 'T' true.
+function Inside:add_text(value)
+  self.pieces[#self.pieces + 1] = value[1]
+  return "T", true
+end
+
 --- 'L' {{name=, file=, text=, stock=text, settings=, memory=bytes}}: load the policy, the only one of this state.
 -- Answers 'L' {rules=names, lines= (0: of the stock policy), tests=, has_place=} or 'E' {cause=, message=, line=}.
 function Inside:load(value)
@@ -108,7 +114,9 @@ function Inside:load(value)
     policy, cause, message, line = compile(self, STOCK, given.stock, STOCK_FILE)
     if not policy then return failure(cause, STOCK_FILE .. ": " .. message, line) end
   end
-  policy, cause, message, line = compile(self, given.name, given.text, given.file)
+  local text = table.concat(self.pieces) .. given.text
+  self.pieces = {}
+  policy, cause, message, line = compile(self, given.name, text, given.file)
   if not policy then return failure(cause, message, line) end
   local names, lines = {}, {}
   self.list = table.move(policy.rules, 1, rawlen(policy.rules), 1, {})
@@ -306,12 +314,12 @@ function Inside:reset()
   return "R", true
 end
 
-local HANDLERS = { L = Inside.load, V = Inside.feed, D = Inside.decide, P = Inside.place, R = Inside.reset }
+local HANDLERS = { T = Inside.add_text, L = Inside.load, V = Inside.feed, D = Inside.decide, P = Inside.place, R = Inside.reset }
 
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, is_stock = {}, lent = {},
+  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, is_stock = {}, lent = {}, pieces = {},
     now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)

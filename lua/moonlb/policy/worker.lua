@@ -13,7 +13,7 @@ local worker = {}
 local Worker = { __name = "moonlb.policy.worker" }
 Worker.__index = Worker
 
-local BATCH, MAX_TEXT = 100, 192 * 1024
+local BATCH, MAX_TEXT = 100, 1 << 20
 -- A decision asks outside this often, and takes this long, at most.
 local MAX_OUTSIDE, MAX_SECONDS = 8, 30
 -- Services of one batch that may each kill a worker before the rest is given up.
@@ -37,7 +37,7 @@ end
 --- Compile a policy in a worker of its own and look at what it returns. The one of that name before it stays when
 -- this one is bad.
 -- @tparam string name  under which it is chosen
--- @tparam string text  Lua source, at most 192 KiB
+-- @tparam string text  Lua source, at most 1 MiB
 -- @tparam string file  for messages
 -- @treturn table|nil  `{name=, file=, tests=, rules=names, has_place=}`; or nil, what is wrong, with file and line,
 -- and a code

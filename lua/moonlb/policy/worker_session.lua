@@ -22,6 +22,8 @@ local MEMORY, MEMORY_SERVICE = 16 * 1024 * 1024, 4096
 local LOAD_TIMEOUT, FEED_TIMEOUT, TIMEOUT, HARD_MS = 5, 5, 1, 100
 -- A message's header and its array's, and what is left free for the first element.
 local OVERHEAD = 512
+-- Bytes of a policy's text that leave a message room for the rest of what is needed to load it.
+local PIECE = 128 * 1024
 -- Changes that may wait for the next question.
 local QUEUE_MAX = 200
 -- Pause before the next start after n deaths in a row: FIRST * 2^(n-1), at most LAST; a decision waits PATIENCE for
@@ -139,8 +141,25 @@ local function describe(self, failure)
   return message:find(self.file, 1, true) == 1 and message or self.file .. ": " .. message
 end
 
+-- What does not fit into one message with the rest goes ahead, in pieces. What is left of the text; or nil, message,
+-- code.
+local function send_text(self)
+  local from = 1
+  while #self.text - from >= PIECE do
+    local piece = core.pack(self.text:sub(from, from + PIECE - 1))
+    local kind, value, code = exchange(self, "T", { piece }, LOAD_TIMEOUT)
+    if not kind then return nil, value, code end
+    if kind == "X" then return own_failure(self, value) end
+    if kind ~= "T" then return reject(self, "the worker did not take the text of its policy") end
+    from = from + PIECE
+  end
+  return self.text:sub(from)
+end
+
 local function load_policy(self)
-  local part, message, code = core.pack({ name = self.name, file = self.file, text = self.text,
+  local rest, trouble, cause = send_text(self)
+  if not rest then return nil, self.file .. ": " .. trouble, cause end
+  local part, message, code = core.pack({ name = self.name, file = self.file, text = rest,
     settings = self.settings, memory = memory(self), stock = runtime.source(STOCK_FILE) })
   if not part then return nil, self.file .. ": " .. message, code end
   local kind, value, why = exchange(self, "L", { part }, LOAD_TIMEOUT)
