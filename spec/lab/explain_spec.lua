@@ -1,5 +1,6 @@
 -- `moonlb explain`, `doctor` and `record dump` on a LAN: two nodes announce, a person asks at one of them.
 local cjson = require("cjson")
+local dhcp_lab = require("spec.support.dhcp_lab")
 local lab = require("spec.support.lab")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
@@ -85,6 +86,25 @@ describe("moonlb explain on a LAN", function()
     local report = until_said(explain, 1, "wants", "quarantined", mac)
     assert.matches("take that machine off", report.sentence)
   end))
+end)
+
+describe("moonlb explain of a lease", function()
+  it("shows its times, and that no server renewed it", dhcp_lab.test("kea", { lease = 8, t1 = 2, t2 = 4 },
+    function(it, server)
+      local folder = temporary.folder("moonlb-explain")
+      it:moonlb("node1", { "--state-dir", folder })
+      it:service("web", dhcp_lab.WANTED)
+      local ip = dhcp_lab.until_leased(it, "web")
+      local function explain()
+        local result = it:on("node1", MOONLB, "explain", "demo/web", "-o", "json", "--state-dir", folder)
+        return cjson.decode((result.output:match("{.*}")))
+      end
+      local lease = explain().lease
+      assert.equal(ip, lease.address)
+      assert.is_true(lease.t1 < lease.t2 and lease.t2 < lease.expires and lease.expires > os.time())
+      server:stop(true)
+      until_said(explain, nil, nil, "dhcp-expired", ("the DHCP lease of %s expired"):format(ip))
+    end))
 end)
 
 describe("moonlb doctor and record on a LAN", function()

@@ -256,6 +256,13 @@ describe("explain: an address that only the API is asked about", function()
       [fields.ASSIGNED] = "0.0.0.0 default/dhcp" })))
   end)
 
+  it("was leased: it is what the lease says", function()
+    local report = claimed({ [fields.ASSIGNED] = "0.0.0.0 default/dhcp", ["moonlb.io/lease"] =
+      "10.0.0.77 10.0.0.1 2026-01-01T00:00:00Z", ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node1" })
+    assert_says("well", "10.0.0.77 is announced by node node1", "", report)
+    assert.same({ "10.0.0.77" }, { table.unpack(report.addresses) })
+  end)
+
   it("is only for some clients", function()
     local all = { service("web", { loadBalancerSourceRanges = { "10.9.0.0/16" } }, {
       [fields.ASSIGNED] = "10.0.0.100 default/global_pool", ["moonlb.io/claim"] = "3 node1",

@@ -2,6 +2,7 @@
 -- moonlb.control.explain.facts).
 -- @module moonlb.control.explain.announcement
 local conflict = require("moonlb.announcer.conflict")
+local fields = require("moonlb.allocator.fields")
 local groups = require("moonlb.announcer.groups")
 local hash = require("moonlb.announcer.hash")
 local heartbeat = require("moonlb.core.heartbeat")
@@ -17,7 +18,8 @@ local function annotations_of(object)
   return type(annotations) == "table" and annotations or {}
 end
 
---- What the Service object itself says: `host`, `claim`, `ingress` (set of addresses), `conflicts` that still hold.
+--- What the Service object itself says: `host`, `claim`, `ingress` (set of addresses), `conflicts` that still hold,
+-- `leased`: the address that it has by DHCP.
 function announcement.read(facts, service)
   local annotations = annotations_of(service)
   facts.host = annotations[status.HOST]
@@ -29,6 +31,11 @@ function announcement.read(facts, service)
   end
   local wanted = request.of(service)
   facts.assigned = facts.assigned or (wanted and wanted.addresses)
+  local leased = annotations[fields.LEASE] and annotations[fields.LEASE]:match("^%S+")
+  local first = facts.assigned and facts.assigned[1]
+  if leased and (first == fields.DHCP or first == fields.DHCPV6) then
+    facts.leased, facts.assigned = leased, { leased }
+  end
 end
 
 local function vips_of(announcer, addresses, now)
@@ -124,10 +131,11 @@ function announcement.add(facts, announcer, key, now)
   facts.lease = lease_of(announcer, key, facts.walltime - now)
   local group = announcer.groups:of(key)
   if not group then return end
-  facts.announcer.vips = vips_of(announcer, announcer.requests[key].addresses, now)
+  local addresses = facts.leased and facts.assigned or announcer.requests[key].addresses
+  facts.announcer.vips = vips_of(announcer, addresses, now)
   facts.announcer.link_trouble = link_trouble(announcer, group, key)
   add_placement(facts, announcer, group, now)
-  add_neighbours(facts, announcer, announcer.requests[key].addresses)
+  add_neighbours(facts, announcer, addresses)
   if announcer.slices.is_synced then
     local _, all = announcer.slices.index:count(key, announcer.node)
     facts.endpoints = { all = all, is_local = announcer.requests[key].is_local }

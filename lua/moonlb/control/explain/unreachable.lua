@@ -63,7 +63,7 @@ end)
 
 diagnosis("dhcp-nobody", function(facts)
   local first = facts.assigned and facts.assigned[1]
-  if (first ~= "0.0.0.0" and first ~= "::") or facts.lease then return end
+  if (first ~= "0.0.0.0" and first ~= "::") or facts.lease or is_elsewhere(facts) then return end
   return "it is to get its address by DHCP, and no node asks for one",
     "see that moonlb announces on a node of that LAN; or ask for an address of a pool"
 end)
