@@ -415,7 +415,7 @@ end
 -- Of a group that is not served here. Our own claim says so after a pause: others may have taken over meanwhile.
 function Announcer:whose(claim)
   if not claim then return "no node has claimed it yet" end
-  if claim.node == self.node then return "this node was not running, or could not hear: it listens before it goes on" end
+  if claim.node == self.node then return "this node paused, or could not hear: it listens before it goes on" end
   return "held by node " .. claim.node
 end
 
