@@ -21,6 +21,15 @@ describe("announcer.dhcp.life", function()
       assert.equal(60, it.arp_rate)
     end)
 
+    it("removes a macvlan of another name that an earlier run made for the Service", function()
+      local it = dhcp_life.new()
+      it.netlink.links[10] = { index = 10, name = "old0", kind = "macvlan", alias = "moonlb demo/web", parent = 2 }
+      it.netlink.links[11] = { index = 11, name = "old1", kind = "macvlan", alias = "moonlb demo/other", parent = 2 }
+      it:serve()
+      assert.matches("^delete, macvlan moonlb", it:done())
+      assert.equal("old1", it.netlink.links[11].name)
+    end)
+
     it("asks once, however often it is told to", function()
       local it = dhcp_life.new()
       it:serve()

@@ -184,6 +184,10 @@ end
 
 local function make_link(self, wanted)
   if self.link and (self.link.name ~= wanted.name or self.parent.index ~= self.link_parent) then remove_link(self) end
+  -- One of another name: an earlier run's, when an annotation or the identity was another.
+  macvlan.sweep(self.io.netlink, self.io.host.view.links, function(key, link)
+    return key ~= self.key or link.name == wanted.name
+  end)
   local index, message, code = macvlan.ensure(self.io.netlink, self.parent, { key = self.key, name = wanted.name,
     mac = wanted.mac, rp_filter = wanted.rp_filter })
   if not index then return nil, message, code end
