@@ -106,7 +106,7 @@ static int open_socket(lua_State *L, enum mlb_packet_kind kind)
 	luaL_setmetatable(L, SOCKET_MT);
 	result = mlb_packet_open(index, kind, &fd);
 	if (result < 0)
-		return mlb_push_wire_error(L, result, "socket for DHCP", index);
+		return mlb_push_wire_error(L, result, "packet socket", index);
 	receiver = calloc(1, sizeof(*receiver));
 	if (!receiver) {
 		close(fd);
@@ -115,7 +115,7 @@ static int open_socket(lua_State *L, enum mlb_packet_kind kind)
 	receiver->fd = fd;
 	result = start_receiver(L, receiver, lua_gettop(L));
 	if (result < 0)
-		return mlb_push_wire_error(L, result, "socket for DHCP", index);
+		return mlb_push_wire_error(L, result, "packet socket", index);
 	handle->receiver = receiver;
 	return 1;
 }
@@ -130,6 +130,18 @@ static int packet_dhcp_socket(lua_State *L)
 static int packet_dhcp6_socket(lua_State *L)
 {
 	return open_socket(L, MLB_PACKET_DHCP6);
+}
+
+/* moonlb.core.packet.arp_socket(index, on_frame): the same for ARP requests and replies. */
+static int packet_arp_socket(lua_State *L)
+{
+	return open_socket(L, MLB_PACKET_ARP);
+}
+
+/* moonlb.core.packet.nd_socket(index, on_frame): the same for neighbour solicitations and advertisements. */
+static int packet_nd_socket(lua_State *L)
+{
+	return open_socket(L, MLB_PACKET_ND);
 }
 
 /* socket:send(frame) -> true | nil, message, code */
@@ -161,8 +173,10 @@ static int socket_close(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+	{ "arp_socket", packet_arp_socket },
 	{ "dhcp6_socket", packet_dhcp6_socket },
 	{ "dhcp_socket", packet_dhcp_socket },
+	{ "nd_socket", packet_nd_socket },
 	{ NULL, NULL },
 };
 

@@ -178,7 +178,8 @@ describe("control.server.listen", function()
     assert(uv.fs_chmod(path, tonumber("666", 8)))
     local output, text, is_ended = uv.new_pipe(false), "", false
     local input = uv.new_pipe(false)
-    local child = assert(uv.spawn("socat", { args = { "-t", "5", "-", "UNIX-CONNECT:" .. path }, uid = 65534, gid = 65534,
+    local arguments = { "-t", "5", "-", "UNIX-CONNECT:" .. path }
+    local child = assert(uv.spawn("socat", { args = arguments, uid = 65534, gid = 65534,
       stdio = { input, output } }, function() is_ended = true end))
     output:read_start(function(_, data) text = text .. (data or "") end)
     input:write('{"op":"echo","word":1}\n')

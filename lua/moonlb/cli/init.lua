@@ -9,8 +9,8 @@ cli.USAGE = 2
 
 -- In the order of `--help`. Each module is `{name, summary, configure(parser, add_help), run(arguments, parser) -> exit
 -- code}`; `add_help(parser)` is for commands of its own below it; `run` gets the parser of the whole command line.
-local COMMANDS = { "run", "plan", "explain", "doctor", "record", "move", "rebalance", "policy", "sandbox", "completion",
-  "manual", "version" }
+local COMMANDS = { "run", "plan", "explain", "repl", "eval", "doctor", "record", "move", "rebalance", "policy",
+  "sandbox", "completion", "manual", "version" }
 
 -- Asking for help ends the parsing: argparse has no other way out than an error, and makes a text of it.
 local function add_help(parser, asked)

@@ -74,6 +74,7 @@ function Connection:close(has_last_words)
   if self.timer then self.timer:stop() end
   if self.task then self.task:cancel() end
   self.pending = nil
+  if self.on_close then self.on_close() end
   if has_last_words then part(self.server, self.pipe) else self.pipe:close() end
 end
 
@@ -221,8 +222,8 @@ end
 --- Listen. In a task.
 -- @tparam table options  `path`; `operations`: name -> `function(request, reply, connection)`, run in a task of its
 -- own, answers once by `reply(result)` or `reply(nil, message, code)`, and may wait first; `connection.uid` and `.pid`
--- say who asks, `connection.session` is the operation's to keep things in; `uid`: who else but root is welcome
--- (default: this process's); `limits`: of the names in DEFAULTS
+-- say who asks, `connection.session` is the operation's to keep things in, `connection.on_close` is called at its end;
+-- `uid`: who else but root is welcome (default: this process's); `limits`: of the names in DEFAULTS
 -- @treturn Server|nil  with `close()`, `count`; or nil, message, code: `"EADDRINUSE"` when somebody answers there
 function server.listen(options)
   assert(type(options.path) == "string" and type(options.operations) == "table", "path and operations expected")

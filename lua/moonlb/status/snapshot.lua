@@ -197,6 +197,17 @@ local function collect_nodes(self, context)
   return nodes, left_out
 end
 
+--- What `services.describe` needs to know beside the Service.
+function Source:context()
+  return context_of(self.daemon)
+end
+
+--- This node, those that are heard, and those that the API knows.
+-- @treturn table  array by name; and how many were left out
+function Source:nodes()
+  return collect_nodes(self, context_of(self.daemon))
+end
+
 --- Everything that a view shows. In a task, if `pause` yields.
 -- @tparam table view  `query` (lower-case text or nil), `state` (of `services.STATES` or nil), `page` (from 1)
 -- @treturn table  `services` (`{counts, rows, found, first}`), `pools` (of the engine, each with `map`),

@@ -1,0 +1,114 @@
+--- Manifests in the daemon's place: a session without a daemon and without a cluster. The same questions, answered from
+-- files.
+-- @module moonlb.control.repl.offline
+local json = require("moonlb.json")
+local planning = require("moonlb.control.repl.planning")
+local planner = require("moonlb.allocator.plan")
+local remote = require("moonlb.control.repl.remote")
+local views = require("moonlb.control.views")
+
+local offline = {}
+
+local Offline = { __name = "moonlb.control.repl.offline" }
+Offline.__index = Offline
+
+-- The faces of a daemon's parts that views look at.
+local function daemon_of(objects, settings, result)
+  local services, configmap = {}, nil
+  for _, object in ipairs(objects) do
+    if object.kind == "Service" then
+      services[(object.metadata.namespace or "default") .. "/" .. object.metadata.name] = object
+    elseif object.kind == "ConfigMap" and (object.metadata.namespace or "default") .. "/" .. object.metadata.name
+        == settings.configmap then
+      configmap = object
+    end
+  end
+  return { is_offline = true,
+    settings = { policy_fallback = "default" },
+    services = { get = function(_, key) return services[key] end, each = function() return pairs(services) end,
+      on = function() end },
+    events = { about = function() end },
+    allocator = { engine = result.engine, configmap = configmap, leading = function() return false end,
+      election = { holder = function() end } },
+  }
+end
+
+-- Services as the plan decides them.
+local function decided(result)
+  local rows, keys = {}, {}
+  for _, it in ipairs(result.decisions) do
+    local key = it.namespace .. "/" .. it.name
+    keys[#keys + 1] = key
+    rows[key] = { name = key, action = it.action, addresses = json.array(it.addresses), rule = it.rule, pool = it.pool,
+      message = it.message or it.reason, trace = it.trace, interface = it.interface }
+  end
+  table.sort(keys)
+  return { keys = function() return keys end, row = function(_, key) return rows[key] end }
+end
+
+local function nodes_of(engine)
+  local rows, keys = {}, {}
+  for i, node in ipairs(engine.state:list_nodes()) do
+    keys[i] = node.name
+    rows[node.name] = { name = node.name, state = "known", services = node.services, interfaces = json.array(),
+      says = node.is_draining and "cordoned" or "from a file" }
+  end
+  return { keys = function() return keys end, row = function(_, key) return rows[key] end }
+end
+
+local OPERATIONS = {}
+
+function OPERATIONS.list(self, request) return self.views:list(request) end
+function OPERATIONS.get(self, request) return self.views:get(request) end
+function OPERATIONS.names(self, request) return self.views:names(request) end
+
+function OPERATIONS.basis(self)
+  local nodes = {}
+  for _, object in ipairs(self.objects) do
+    if object.kind == "Node" then nodes[#nodes + 1] = object end
+  end
+  local settings = {}
+  for name, value in pairs(self.settings) do settings[name] = value end
+  return { configmap = self.daemon.allocator.configmap, nodes = nodes, settings = settings }
+end
+
+--- As `Remote:ask`.
+function Offline:ask(request)
+  local operation = OPERATIONS[request.op]
+  if operation then return operation(self, request) end
+  if request.op == "explain" then return nil, "offline", "ENOSYS" end
+  return nil, ("%s asks a running daemon: this session is on files"):format(request.op), "ENOTSUP"
+end
+
+function Offline.close() end
+
+local function take(self, result)
+  self.daemon = daemon_of(self.objects, self.settings, result)
+  self.views = views.new(self.daemon, function() end, { services = decided(result), nodes = nodes_of(result.engine) })
+  return self
+end
+
+--- Decide anew by the session's policy (`:load`), or by the ConfigMap's when there is none.
+-- @treturn true|nil  or nil and what is wrong
+function Offline:use(session)
+  local settings = {}
+  for name, value in pairs(self.settings) do settings[name] = value end
+  local ok, result, message = remote.wait(function()
+    return pcall(planning.with_policy, session, settings, function(options)
+      return planner.run(self.objects, options)
+    end)
+  end)
+  if not ok or not result then return nil, ok and message or result end
+  take(self, result)
+  return true
+end
+
+--- @tparam table objects  manifests, of `moonlb.cli.manifests`
+-- @tparam table settings  of the engine: `configmap`, ...
+-- @treturn Offline
+function offline.open(objects, settings)
+  local self = setmetatable({ objects = objects, settings = settings }, Offline)
+  return take(self, planner.run(objects, { settings = settings }))
+end
+
+return offline

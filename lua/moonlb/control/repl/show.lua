@@ -1,0 +1,230 @@
+--- Values for people: tables of rows aligned, records as names and values, everything cut with a count of what is left
+-- out. Calls nothing of the value's own: what a person's metatable does is not ours to run here.
+-- @module moonlb.control.repl.show
+local cjson = require("cjson")
+local collection = require("moonlb.control.repl.collection")
+local tables = require("moonlb.cli.table")
+
+local show = {}
+
+show.ROWS, show.ITEMS = 40, 8
+local DEPTH, CELL = 3, 60
+
+-- Text from elsewhere must not steer the terminal.
+local function printable(text)
+  return (text:gsub("[%c\127]", function(char)
+    return char == "\n" and "\\n" or char == "\t" and "\\t" or ("\\x%02x"):format(char:byte())
+  end))
+end
+
+local function cut(text, most)
+  if (utf8.len(text) or #text) <= most then return text end
+  local last = utf8.offset(text, most) or most
+  return text:sub(1, last - 1) .. "…"
+end
+
+local function by_name(a, b)
+  local is_a, is_b = type(a) == "number", type(b) == "number"
+  if is_a and is_b then return a < b end
+  if is_a ~= is_b then return is_a end
+  return tostring(a) < tostring(b)
+end
+
+-- The keys behind the array's part, sorted, at most `most` of them looked at beyond counting.
+local function keys_of(value)
+  local keys, length = {}, rawlen(value)
+  for key in next, value do
+    if not (math.type(key) == "integer" and key >= 1 and key <= length) then keys[#keys + 1] = key end
+  end
+  table.sort(keys, by_name)
+  return keys, length
+end
+
+local function number(value)
+  return math.type(value) == "float" and math.tointeger(value) and ("%d"):format(value) or tostring(value)
+end
+
+local inline
+
+local function key_text(key)
+  if type(key) == "string" and key:match("^[%a_][%w_]*$") then return key end
+  return "[" .. inline(key, DEPTH) .. "]"
+end
+
+local function inline_table(value, depth)
+  local about = collection.of(value)
+  if about then return about.what .. (about.prefix ~= "" and "." .. about.prefix:gsub("/", "") or "") end
+  local keys, length = keys_of(value)
+  if #keys == 0 and length == 0 then return "{}" end
+  if depth >= DEPTH then return "{…}" end
+  local parts = {}
+  for i = 1, math.min(length, show.ITEMS) do parts[i] = inline(rawget(value, i), depth + 1) end
+  local left = length - #parts
+  for _, key in ipairs(keys) do
+    if #parts >= show.ITEMS then left = left + 1
+    else parts[#parts + 1] = key_text(key) .. "=" .. inline(rawget(value, key), depth + 1) end
+  end
+  if left > 0 then parts[#parts + 1] = ("… %d more"):format(left) end
+  return "{" .. table.concat(parts, ", ") .. "}"
+end
+
+-- A value within another, on one line.
+function inline(value, depth)
+  if value == cjson.null then return "null" end
+  local kind = type(value)
+  if kind == "string" then return '"' .. printable(cut(value, 200)) .. '"' end
+  if kind == "number" then return number(value) end
+  if kind == "table" then return inline_table(value, depth) end
+  if kind == "boolean" or kind == "nil" then return tostring(value) end
+  return "(" .. kind .. ")"
+end
+
+-- In a cell: texts bare, arrays of plain values with commas.
+local function cell(value)
+  if value == nil or value == cjson.null then return "" end
+  if type(value) == "string" then return printable(value) end
+  if type(value) ~= "table" or collection.of(value) then return inline(value, 0) end
+  local keys, length = keys_of(value)
+  if #keys > 0 then return inline(value, 1) end
+  local parts = {}
+  for i = 1, math.min(length, show.ITEMS) do
+    local item = rawget(value, i)
+    parts[i] = type(item) == "table" and inline(item, 1) or cell(item)
+  end
+  if length > #parts then parts[#parts + 1] = ("… %d more"):format(length - #parts) end
+  return table.concat(parts, ", ")
+end
+
+-- The columns of rows: those that are known for the collection first, then scalar ones by name.
+local function columns_of(rows, first)
+  local columns, seen = {}, {}
+  local function add(name)
+    if seen[name] then return end
+    seen[name] = true
+    columns[#columns + 1] = name
+  end
+  for _, name in ipairs(first or {}) do add(name) end
+  if first then return columns end
+  local others = {}
+  for _, row in ipairs(rows) do
+    for key in next, row do
+      if type(key) == "string" and not others[key] then
+        others[key] = true
+        others[#others + 1] = key
+      end
+    end
+  end
+  table.sort(others, by_name)
+  for _, name in ipairs({ "name", "namespace", "key", "address" }) do
+    if others[name] then add(name) end
+  end
+  for _, name in ipairs(others) do add(name) end
+  return columns
+end
+
+local function is_row(value)
+  return type(value) == "table" and not collection.of(value) and rawlen(value) == 0 and next(value) ~= nil
+end
+
+local function rows_lines(rows, total, first, options)
+  local names, titles, cells = columns_of(rows, first), {}, {}
+  for i, name in ipairs(names) do titles[i] = { title = name:upper(), is_right = name == "used" or name == "size" } end
+  for i = 1, math.min(#rows, options.rows or show.ROWS) do
+    cells[i] = {}
+    for j, name in ipairs(names) do
+      cells[i][j] = cut(cell(rawget(rows[i], name)), j == #names and 2 * CELL or CELL)
+    end
+  end
+  if #cells == 0 then return { "(none)" } end
+  local lines = tables.lines(titles, cells, options.paint)
+  if total > #cells then lines[#lines + 1] = ("… and %d more"):format(total - #cells) end
+  return lines
+end
+
+local function all_rows(value)
+  local length = rawlen(value)
+  if length == 0 or #keys_of(value) > 0 then return false end
+  for i = 1, math.min(length, show.ROWS) do
+    if not is_row(rawget(value, i)) then return false end
+  end
+  return true
+end
+
+local function record_lines(value, options)
+  local keys, length = keys_of(value)
+  local lines, widest, limit = {}, 0, options.rows or show.ROWS
+  for i = 1, math.min(length, limit) do lines[i] = cut(inline(rawget(value, i), 1), 2 * CELL) end
+  for i = 1, math.min(#keys, limit) do widest = math.max(widest, #cell(keys[i])) end
+  for i = 1, math.min(#keys, limit) do
+    local name = cut(cell(keys[i]), 40)
+    local padding = (" "):rep(math.min(40, widest) - (utf8.len(name) or #name))
+    local item = rawget(value, keys[i])
+    if type(item) == "table" and not collection.of(item) and all_rows(item) then
+      lines[#lines + 1] = options.paint(name, "dim")
+      for _, line in ipairs(rows_lines(item, rawlen(item), nil, options)) do lines[#lines + 1] = "  " .. line end
+    else
+      local line = options.paint(name .. padding, "dim") .. "  " .. cut(cell(item), 2 * CELL)
+      lines[#lines + 1] = line:gsub("%s+$", "")
+    end
+  end
+  local left = math.max(0, length - limit) + math.max(0, #keys - limit)
+  if left > 0 then lines[#lines + 1] = ("… and %d more"):format(left) end
+  return #lines > 0 and lines or { "{}" }
+end
+
+--- @param value  anything
+-- @tparam table options  `paint` (of `moonlb.cli.table`), `rows` (how many are shown)
+-- @treturn table  lines
+function show.lines(value, options)
+  if value == cjson.null then value = nil end
+  local about = collection.of(value)
+  if about then
+    local page = collection.page(value, { limit = options.rows or show.ROWS })
+    return rows_lines(page.items, page.total, collection.COLUMNS[about.what], options)
+  end
+  if type(value) == "string" then
+    local lines = {}
+    for line in (value .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable(line) end
+    return lines
+  end
+  if type(value) ~= "table" then return { inline(value, 0) } end
+  if all_rows(value) then return rows_lines(value, rawlen(value), nil, options) end
+  local items, total = rawget(value, "items"), rawget(value, "total")
+  if type(items) == "table" and type(total) == "number" and (#items == 0 or all_rows(items)) then
+    return rows_lines(items, math.floor(total), nil, options)
+  end
+  return record_lines(value, options)
+end
+
+--- A value on one line.
+function show.inline(value)
+  return inline(value, 0)
+end
+
+local function plain(value, depth)
+  if collection.of(value) then
+    local list = {}
+    for _, row in pairs(value) do list[#list + 1] = row end
+    value = list
+  end
+  if type(value) == "number" then return math.tointeger(value) or value end
+  if type(value) ~= "table" then
+    if type(value) == "function" then error("a function is no JSON value", 0) end
+    return value
+  end
+  if depth > 32 then error("too deep for JSON", 0) end
+  local result, length = {}, rawlen(value)
+  for key, item in next, value do
+    if length > 0 and math.type(key) ~= "integer" then key = tostring(key) end
+    result[length == 0 and tostring(key) or key] = plain(item, depth + 1)
+  end
+  return result
+end
+
+--- What of a value JSON can say; a collection is read whole.
+-- @return for `moonlb.json`; raises for functions
+function show.plain(value)
+  return plain(value, 0)
+end
+
+return show

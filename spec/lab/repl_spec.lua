@@ -1,0 +1,257 @@
+-- The repl against a running daemon, at a real terminal: tmux types, as a person would, and shows the screen.
+local client = require("moonlb.control.client")
+local lab = require("spec.support.lab")
+local loop = require("spec.support.loop")
+local program = require("spec.support.program")
+local temporary = require("spec.support.temporary")
+local uv = require("luv")
+
+local MOONLB = assert(uv.fs_realpath(program.moonlb()))
+
+local Screen = {}
+Screen.__index = Screen
+
+-- Run tmux on a server of the test's own.
+function Screen:tmux(...)
+  return program.run("tmux", { "-S", self.folder .. "/tmux", "-f", "/dev/null", ... })
+end
+
+function Screen:text()
+  return (self:tmux("capture-pane", "-p", "-S", "-200", "-t", "it").stdout:gsub("%s+$", ""))
+end
+
+-- Type text as it is; then named keys ("Enter", "C-c", "Up").
+function Screen:type(text, ...)
+  if text ~= "" then self:tmux("send-keys", "-t", "it", "-l", text) end
+  for _, key in ipairs({ ... }) do self:tmux("send-keys", "-t", "it", key) end
+end
+
+-- Wait until the screen has the (plain) text.
+function Screen:shows(text)
+  local seen
+  for _ = 1, 100 do
+    seen = self:text()
+    if seen:find(text, 1, true) then return seen end
+    require("moonlb.async").sleep(0.1)
+  end
+  error(("the screen never showed %q:\n%s"):format(text, seen), 2)
+end
+
+function Screen:clear()
+  self:type("", "C-l")
+  self:tmux("clear-history", "-t", "it")
+end
+
+-- A terminal of 100 columns with `moonlb repl` in it.
+local function open_screen(folder, arguments, terminal)
+  local self = setmetatable({ folder = folder }, Screen)
+  local command = ("TERM=%s HOME=%s NO_COLOR=1 %s repl --state-dir %s %s; echo ended with $?; sleep 60"):format(
+    terminal or "screen", folder, MOONLB, folder, arguments or "")
+  local started = self:tmux("new-session", "-d", "-s", "it", "-x", "100", "-y", "40", command)
+  assert(started.code == 0, started.stderr)
+  return self
+end
+
+-- `fn(it, screen, folder)`: a lab with a daemon, and a terminal.
+local function with_screen(fn, arguments, terminal)
+  return lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    loop.until_true(function() return uv.fs_stat(folder .. "/control.sock") end, 10, "the control socket")
+    it:service("web")
+    it:until_address("web")
+    local screen = open_screen(folder, arguments, terminal)
+    local ok, err = xpcall(function()
+      screen:shows("moonlb>")
+      fn(it, screen, folder)
+    end, debug.traceback)
+    screen:tmux("kill-server")
+    temporary.remove(folder)
+    if not ok then error(err, 0) end
+  end, { timeout = 90 })
+end
+
+describe("moonlb repl at a terminal", function()
+  it("greets, prints what is typed, and leaves on Ctrl-D", with_screen(function(_, screen)
+    screen:shows("on node1, read only")
+    screen:type("1 + 41", "Enter")
+    screen:shows("\n42\n")
+    screen:type("services.demo.web.addresses[1]", "Enter")
+    screen:shows("\n10.77.0.128\n")
+    screen:type("", "C-d")
+    screen:shows("ended with 0")
+  end))
+
+  it("keeps the lines in a file of its owner, and brings them back with the arrows", with_screen(
+    function(_, screen, folder)
+      screen:type("x = 'first'", "Enter")
+      screen:type("y = 'second'", "Enter")
+      screen:type("", "Up", "Up", "Enter")
+      screen:type("x, y", "Enter")
+      screen:shows("first\nsecond")
+      screen:type("", "C-d")
+      screen:shows("ended with 0")
+      local file = folder .. "/.moonlb_history"
+      assert.equal(tonumber("600", 8), uv.fs_stat(file).mode & 511)
+      screen:tmux("kill-server")
+      local again = open_screen(folder)
+      again:shows("moonlb>")
+      again:type("", "Up", "Up")
+      again:shows("moonlb> x = 'first'")
+      again:tmux("kill-server")
+    end))
+
+  it("edits within a line", with_screen(function(_, screen)
+    screen:type("10 + 3", "Left", "BSpace", "BSpace", "BSpace")
+    screen:type(" * ", "Enter")
+    screen:shows("\n30\n")
+    screen:type("'grün' .. 'x'", "C-a", "C-k")
+    screen:type("'grün'", "Enter")
+    screen:shows("\ngrün\n")
+  end))
+
+  it("completes names, namespaces, Services and fields", with_screen(function(_, screen)
+    screen:type("ser", "Tab")
+    screen:shows("moonlb> services")
+    screen:type(".de", "Tab")
+    screen:shows("moonlb> services.demo")
+    screen:type(".w", "Tab")
+    screen:shows("services.demo.web")
+    screen:type(".st", "Tab", "Tab")
+    screen:shows("state  status")
+  end))
+
+  it("takes several lines as one, and Ctrl-C abandons them", with_screen(function(_, screen)
+    screen:type("for i = 1, 2 do", "Enter")
+    screen:shows("..")
+    screen:type("print('line ' .. i)", "Enter")
+    screen:type("end", "Enter")
+    screen:shows("line 1\nline 2")
+    screen:type("function f(", "Enter")
+    screen:type("", "C-c")
+    screen:type("5 * 5", "Enter")
+    screen:shows("\n25\n")
+    screen:type("half a line", "C-c")
+    screen:type("6 * 6", "Enter")
+    screen:shows("\n36\n")
+  end))
+
+  it("is interrupted in a loop and in a wait, and goes on", with_screen(function(_, screen)
+    screen:type("while true do end", "Enter")
+    require("moonlb.async").sleep(0.5)
+    screen:type("", "C-c")
+    screen:shows("interrupted")
+    screen:clear()
+    screen:type("watch('#services', 600)", "Enter")
+    screen:shows("600)\n1")
+    screen:type("", "C-c")
+    screen:shows("interrupted")
+    screen:type("7 * 7", "Enter")
+    screen:shows("\n49\n")
+  end))
+
+  it("goes on in a window of another size", with_screen(function(_, screen)
+    screen:tmux("resize-window", "-t", "it", "-x", "60", "-y", "20")
+    screen:type("'" .. ("w"):rep(70) .. "' == 'x'", "Enter")
+    screen:shows("\nfalse\n")
+    screen:tmux("resize-window", "-t", "it", "-x", "140", "-y", "40")
+    screen:type("8 * 8", "Enter")
+    screen:shows("\n64\n")
+  end))
+
+  it("works where the terminal can do nothing", with_screen(function(_, screen)
+    screen:type("9 * 9", "Enter")
+    screen:shows("\n81\n")
+    screen:type("", "C-d")
+    screen:shows("ended with 0")
+  end, nil, "dumb"))
+
+  it("finds the daemon again when it was started anew", with_screen(function(it, screen, folder)
+    screen:type("#services", "Enter")
+    screen:shows("\n1\n")
+    local pid = client.call(folder .. "/control.sock", { op = "version" })
+    assert.equal("node1", pid.node)
+    for _, process in ipairs(it.nodes.running) do it:signal(process, "sigkill") end
+    screen:clear()
+    screen:type("services", "Enter")
+    screen:shows("no moonlb answers")
+    it:moonlb("node1", { "--state-dir", folder })
+    loop.until_true(function() return client.call(folder .. "/control.sock", { op = "version" }) end, 10, "the daemon")
+    loop.until_true(function()
+      local page = client.call(folder .. "/control.sock", { op = "list", what = "services" })
+      return page and page.total == 1
+    end, 10, "the Service")
+    screen:type("services.demo.web.name", "Enter")
+    screen:shows("\ndemo/web\n")
+  end))
+end)
+
+describe("moonlb eval", function()
+  local function eval(folder, ...)
+    return program.run(MOONLB, { "eval", "--state-dir", folder, ... })
+  end
+
+  it("asks the daemon, and the LAN through it", lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    it:service("web")
+    local ip = it:until_address("web")
+    loop.until_true(function() return it:is_answered(ip) end, 10, "announced")
+    local function value(expression, ...)
+      local done = eval(folder, expression, ...)
+      assert(done.code == 0, expression .. ": " .. done.stderr)
+      return (done.stdout:gsub("\n$", ""))
+    end
+    assert.equal("demo/web", value("services.demo.web.name"))
+    loop.until_true(function()
+      local row = client.call(folder .. "/control.sock", { op = "get", what = "vips", key = ip })
+      return row and row.state == "held"
+    end, 10, "held")
+    assert.equal("held", value(('vips[%q].state'):format(ip)))
+    assert.matches("global", value("pools"))
+    assert.equal('["10.77.0.128"]', value("services.demo.web.addresses", "-o", "json"))
+    assert.equal("a stranger", value('who_has("10.77.0.250").answers[1].who'))
+    assert.equal("held", value(("who_has(%q).here"):format(ip)))
+    assert.equal("true", value('probe("10.77.0.99").free'))
+    assert.equal("false", value('probe("10.77.0.1").free'))
+    assert.equal("false", value('probe("fd77::1").free'))
+    assert.equal("10.77.0.129", value('plan{namespace="demo", name="next"}.addresses[1]'))
+    assert.equal("0", value("queue().allocator.waiting"))
+    assert.matches("10.77.0.", value("neighbours()"))
+    assert.equal("fast", value("config.probe.value"))
+    assert.matches("default", value("policy"))
+    assert.equal("(none)", value("leases"))
+    assert.equal("(none)", value("mappings"))
+    assert.equal("true", value('explain("demo/web").is_well'))
+    temporary.remove(folder)
+  end, { timeout = 90 }))
+
+  it("changes nothing without --write, and says who changed what with it", lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    it:service("web")
+    local ip = it:until_address("web")
+    loop.until_true(function() return it:is_answered(ip) end, 10, "announced")
+    local refused = eval(folder, ("announce(%q)"):format(ip))
+    assert.equal(1, refused.code)
+    assert.matches("begin the session with %-%-write", refused.stderr)
+    for _, text in ipairs({ 'release("10.77.0.128")', 'move("10.77.0.128", "node2")', "reload()" }) do
+      assert.equal(1, eval(folder, text).code, text)
+    end
+    assert.not_matches("changed by a person", it.output.node1)
+    local done = eval(folder, "--write", ("announce(%q).state"):format(ip))
+    assert.equal("announcing\n", done.stdout, done.stderr)
+    assert.equal(0, eval(folder, "--write", "reload()").code)
+    loop.until_true(function() return it.output.node1:find("changed by a person", 1, true) end, 5, "the log line")
+    assert.matches("control session may write", it.output.node1)
+    assert.matches("reason=WriteSession", it.output.node1)
+    assert.equal(1, eval(folder, "--write", 'announce("10.77.0.1")').code)
+    temporary.remove(folder)
+  end, { timeout = 90 }))
+
+  it("says that no daemon runs", loop.test(function()
+    local done = eval("/nonexistent", "1")
+    assert.equal(2, done.code)
+    assert.matches("no moonlb runs here", done.stderr)
+  end))
+end)

@@ -1,0 +1,274 @@
+--- moonlb.control.repl: what a session makes of what is typed, on files.
+local chunk = require("moonlb.control.repl.chunk")
+local complete = require("moonlb.control.repl.complete")
+local help = require("moonlb.control.repl.help")
+local manifests = require("moonlb.cli.manifests")
+local offline = require("moonlb.control.repl.offline")
+local session = require("moonlb.control.repl.session")
+local show = require("moonlb.control.repl.show")
+local temporary = require("spec.support.temporary")
+local tables = require("moonlb.cli.table")
+
+local function new_session(limits)
+  local source = offline.open(assert(manifests.read({ "manifests/examples/shop.yaml" })),
+    { configmap = "kube-system/kubevip" })
+  local it = { text = "" }
+  it.session = session.new({ source = source, limits = limits, has_colour = false,
+    write = function(text) it.text = it.text .. text end })
+  -- What is printed for these lines.
+  function it.type(...)
+    it.text = ""
+    for _, line in ipairs({ ... }) do it.is_whole, it.is_well = it.session:enter(line) end
+    return it.text
+  end
+  return it
+end
+
+describe("chunk.lift", function()
+  local CASES = {
+    { "local x = 1", " x = 1" }, { "local x", " x = nil;" }, { "local x, y = 1, 2", " x, y = 1, 2" },
+    { "local x <const> = 1", " x = 1" }, { "local function f() local y = 1 end", " function f() local y = 1 end" },
+    { "do local x = 1 end", "do local x = 1 end" }, { "if a then local x end", "if a then local x end" },
+    { "for i = 1, 2 do local x end local y", "for i = 1, 2 do local x end  y = nil;" },
+    { "repeat local x until x", "repeat local x until x" }, { "f(function() local x end) local y = 2",
+      "f(function() local x end)  y = 2" }, { "s = 'local x'", "s = 'local x'" },
+    { "s = [[local x]]", "s = [[local x]]" },
+    { "-- local x\nlocal y = 1", "-- local x\n y = 1" }, { "--[[ local x ]] local y = 1", "--[[ local x ]]  y = 1" },
+    { "x = 'a\\'local b'", "x = 'a\\'local b'" }, { "while f() do local a end", "while f() do local a end" },
+    { "local x == 1", " x = nil; == 1" },
+  }
+  for _, case in ipairs(CASES) do
+    it(("makes %q of %q"):format(case[2], case[1]), function() assert.equal(case[2], chunk.lift(case[1])) end)
+  end
+
+  it("changes no meaning of a chunk but where its names live", function()
+    local env = {}
+    local text = "local a, b = 1, 2 local function f(n) local c = n return c + a end local d = f(b)"
+    assert(load(chunk.lift(text), "=", "t", env))()
+    assert.same({ 1, 2, 3 }, { env.a, env.b, env.d })
+    assert.is_nil(env.c)
+  end)
+end)
+
+describe("chunk.compile", function()
+  local function code_of(text) return (select(3, chunk.compile(text, {}))) end
+
+  it("knows what is whole, what goes on, and what is wrong", function()
+    for _, text in ipairs({ "1", "=1", "x = 1", "local x", "f()", "for i = 1, 2 do end" }) do
+      assert.is_function((chunk.compile(text, {})), text)
+    end
+    for _, text in ipairs({ "for i = 1, 2 do", "f(", "x = ", "{", "function f()", "s = [[a", "if x then" }) do
+      assert.equal("EAGAIN", code_of(text), text)
+    end
+    for _, text in ipairs({ "x y", ")", "= =", "end", "1 = 2", "'a" }) do
+      assert.equal("EINVAL", code_of(text), text)
+    end
+  end)
+
+  it("takes no bytecode", function()
+    assert.equal("EINVAL", code_of(string.dump(function() end)))
+  end)
+end)
+
+describe("a session", function()
+  it("prints expressions, bare and with =", function()
+    local it = new_session()
+    assert.equal("2\n", it.type("1 + 1"))
+    assert.equal("2\n", it.type("=1 + 1"))
+    assert.equal("1\n2\n", it.type("1, 2"))
+    assert.equal("nil\n", it.type("nil"))
+    assert.equal("", it.type("x = 1"))
+  end)
+
+  it("keeps locals and globals from line to line", function()
+    local it = new_session()
+    it.type("local x = 20", "y = 22", "local function add(a, b) return a + b end")
+    assert.equal("42\n", it.type("add(x, y)"))
+  end)
+
+  it("takes several lines as one when they need to be", function()
+    local it = new_session()
+    assert.equal("", it.type("for i = 1, 2 do"))
+    assert.is_false(it.is_whole)
+    assert.equal("1\n2\n", it.type("print(i)", "end"))
+    it.type("for i = 1, 2 do")
+    it.session:abandon()
+    assert.equal("7\n", it.type("7"))
+  end)
+
+  it("shows Services, pools and one Service", function()
+    local it = new_session()
+    assert.matches("NAME +ACTION +ADDRESSES.*shop/web +assign +192.168.0.200", it.type("services"))
+    assert.matches("shop/db.*shop/web", it.type("services.shop"))
+    assert.not_matches("wiki", it.text)
+    assert.equal("assign\n", it.type("services.shop.web.action"))
+    assert.equal("assign\n", it.type('services["shop/web"].action'))
+    assert.equal("nil\n", it.type("services.shop.nobody"))
+    assert.equal("3\n2\n", it.type("#services, #services.shop"))
+    assert.equal("1\t2\n", it.type("print(pools.global.used, pools.global.size)"))
+    assert.equal("db\nweb\n", it.type("for name in pairs(services.shop) do print(name) end"))
+  end)
+
+  it("changes nothing", function()
+    local it = new_session()
+    assert.matches("read only", it.type("services.x = 1"))
+    assert.is_false(it.is_well)
+    assert.matches("asks a running daemon", it.type('announce("192.168.0.9")'))
+    it.type("services = nil")
+    assert.matches("shop/web", it.type("services"))
+  end)
+
+  it("reaches nothing of the machine", function()
+    local it = new_session()
+    for _, name in ipairs({ "io", "os", "package", "debug", "require", "load", "dofile", "loadfile", "collectgarbage",
+      "coroutine" }) do
+      assert.equal("nil\n", it.type(name), name)
+    end
+    assert.matches("__gc", it.type("setmetatable({}, { __gc = print })"))
+  end)
+
+  it("plans a Service that is not there", function()
+    local it = new_session()
+    assert.equal("192.168.0.200\n", it.type('plan{namespace = "shop"}.addresses[1]'))
+    assert.equal("192.168.0.77\n", it.type('plan{ip = "192.168.0.77"}.addresses[1]'))
+    assert.matches("shop/web +assign", it.type("plan()"))
+    assert.matches("a table expected", it.type("plan(1)"))
+  end)
+
+  it("says an error with the lines of the input, and goes on", function()
+    local it = new_session()
+    it.type("function f() error('on purpose') end")
+    local text = it.type("f()")
+    assert.matches("input:1: on purpose\nstack traceback:\n%s+input:1: in function", text)
+    assert.not_matches("lua/moonlb", text)
+    assert.matches("error object is a table", it.type("error({})"))
+    assert.equal("1\n", it.type("1"))
+  end)
+
+  it("cuts a loop that does not end, whatever is around it", function()
+    local it = new_session({ seconds = 0.2 })
+    for _, text in ipairs({ "while true do end", "while true do pcall(function() while true do end end) end",
+      "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) while true do pcall(function() "
+        .. "return t[1] end) end", "repeat local ok = pcall(error) until false" }) do
+      assert.matches("processor time", it.type(text), text)
+      assert.is_false(it.is_well)
+    end
+    assert.equal("1\n", it.type("1"))
+  end)
+
+  it("cuts what takes too much memory", function()
+    local it = new_session({ megabytes = 16 })
+    assert.matches("more than 16 MiB", it.type("t = {} for i = 1, 1e9 do t[i] = {} end"))
+    it.type("t = nil")
+    assert.equal("1\n", it.type("1"))
+  end)
+
+  it("explains every name with an example that is Lua", function()
+    local it = new_session()
+    local list = it.type("help")
+    for _, entry in ipairs(help.ENTRIES) do
+      assert.truthy(list:find(entry[1], 1, true), entry[1])
+      assert.truthy(it.session.names[entry[1]], entry[1])
+      local text = it.type("help " .. entry[1])
+      assert.matches("example: ", text)
+      local example = text:match("example: (.-)\n")
+      assert.truthy(example:match("^help") or chunk.compile(example, {}), example)
+    end
+    assert.matches("no such name", it.type("help nobody"))
+    assert.matches("no such command", it.type(":nonsense"))
+  end)
+
+  it("swaps a policy in, and out again", function()
+    local it = new_session()
+    local folder = temporary.folder("moonlb-repl")
+    local path = folder .. "/team.lua"
+    local file = assert(io.open(path, "w"))
+    file:write('return { api = 1, name = "team", rules = { function() return refuse("not today") end } }')
+    file:close()
+    assert.matches("policy team decides", it.type(":load " .. path))
+    assert.matches("pending.*not today", it.type("services.shop.web"))
+    assert.equal("pending\n", it.type('plan{namespace = "shop"}.action'))
+    it.type(":unload")
+    assert.equal("assign\n", it.type("services.shop.web.action"))
+    assert.matches("No such file", it.type(":load " .. folder .. "/absent.lua"))
+    assert(io.open(path, "w")):write("return {"):close()
+    assert.matches("team.lua:1", it.type(":load " .. path))
+    assert.equal("assign\n", it.type("services.shop.web.action"))
+    temporary.remove(folder)
+  end)
+end)
+
+describe("show.lines", function()
+  local function text_of(value, rows)
+    return table.concat(show.lines(value, { paint = tables.painter(false), rows = rows }), "\n")
+  end
+
+  it("aligns records, and counts what it leaves out", function()
+    assert.equal("NAME  AGE\na     1\nbcd   22", text_of({ { name = "a", age = 1 }, { name = "bcd", age = 22 } }))
+    local rows = {}
+    for i = 1, 50 do rows[i] = { name = "n" .. i } end
+    assert.matches("n10\n… and 40 more$", text_of(rows, 10))
+    assert.equal("a   1\nbc", text_of({ a = 1, bc = {} }))
+    assert.matches("… 4 more", text_of({ list = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 } }))
+  end)
+
+  it("lets no text steer the terminal", function()
+    assert.not_matches("[\27\7\r]", text_of("a\27[2Jb\7\rc"))
+    assert.not_matches("[\27\7\r]", text_of({ name = "\27]0;x\7", ["\27"] = 1 }))
+    assert.not_matches("[\27\7\r]", text_of({ { name = "\27]0;x\7" } }))
+  end)
+
+  it("ends where a value is in itself, and runs nothing of it", function()
+    local value = setmetatable({}, { __index = error, __pairs = error, __len = error, __tostring = error })
+    rawset(value, "self", value)
+    assert.matches("self", text_of(value))
+    assert.is_true(#text_of(value) < 1000)
+  end)
+end)
+
+describe("complete.at", function()
+  local function at(before)
+    local it = new_session()
+    it.type("mine = { alpha = 1, album = 2 }")
+    return complete.at(it.session, before)
+  end
+
+  it("completes names of the session, keywords, and the user's own", function()
+    assert.same({ "vices", "" }, { at("ser") })
+    assert.same({ "e", "" }, { at("x = min") })
+    assert.same({ "nction", "" }, { at("fu") })
+    assert.same({ "", "" }, { at("zzz") })
+    assert.matches("plan  policy  pools", (select(2, at("p"))), 1, true)
+  end)
+
+  it("completes fields of live objects, namespaces and Services", function()
+    assert.same({ "op", "" }, { at("services.sh") })
+    assert.same({ "eb", "" }, { at("services.shop.w") })
+    assert.same({ "", "db  web" }, { at("services.shop.") })
+    assert.same({ "", "action  addresses" }, { at("services.shop.web.a") })
+    assert.same({ "tion", "" }, { at("services.shop.web.ac") })
+    assert.same({ "ha", "" }, { at("mine.alp") })
+    assert.same({ "", "album  alpha" }, { at("mine.al") })
+  end)
+
+  it("completes within quotes", function()
+    assert.same({ 'eb"]', "" }, { at('services["shop/w') })
+    assert.same({ "eb", "" }, { (at('explain("shop/w')):sub(1, 2), "" })
+    assert.same({ "op/", "" }, { at('explain("sh') })
+  end)
+
+  it("completes commands and help", function()
+    assert.same({ "oad ", "" }, { at(":l") })
+    assert.same({ "bours", "" }, { at("help neigh") })
+  end)
+
+  it("calls nothing", function()
+    local it = new_session()
+    it.type("called = 0", "trap = setmetatable({}, { __index = function() called = called + 1 end })",
+      "function bomb() called = called + 1 end")
+    complete.at(it.session, "trap.x.")
+    complete.at(it.session, "bomb().")
+    complete.at(it.session, "bomb.")
+    assert.equal("0\n", it.type("called"))
+  end)
+end)
