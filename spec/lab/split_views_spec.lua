@@ -74,9 +74,9 @@ describe("split views", function()
       lab:until_address("web", VIP)
       local owner = play:settled_owner("web")
       local heir = owner == "node1" and "node2" or "node1"
-      local cut = lab:on(owner, "nft", ("add table inet cut; "
-        .. "add chain inet cut in { type filter hook input priority 0; }; add rule inet cut in tcp dport %d drop; add rule inet cut in tcp sport %d drop"):format(lab.server.port,
-        lab.server.port))
+      local rules = ("add table inet cut; add chain inet cut in { type filter hook input priority 0; }; "
+        .. "add rule inet cut in tcp dport PORT drop; add rule inet cut in tcp sport PORT drop")
+      local cut = lab:on(owner, "nft", (rules:gsub("PORT", tostring(lab.server.port))))
       if cut.code ~= 0 then return pending("this kernel filters nothing: " .. cut.output) end
       local client = play:client(200, VIP)
       loop.until_true(function() return lab.output[owner]:find("view of the API is old", 1, true) end, 100, "it is old")
@@ -100,7 +100,8 @@ describe("split views", function()
       play:signal(other, "sigterm")
       assert.equal(0, process:wait(10))
       lab.output[other] = ""
-      process = lab:moonlb(other, { "--probe", "off", "--port", "2112", "--announce", "--configmap-namespace", "wrong" })
+      process = lab:moonlb(other, { "--probe", "off", "--port", "2112", "--announce", "--configmap-namespace",
+        "wrong" })
       play.running[other] = process
       loop.until_true(function() return #play:answering(VIP) == 2 end, 20, "both answer")
       local metrics = lab:on(other, "curl", "-s", "http://127.0.0.1:2112/metrics").output
@@ -112,7 +113,6 @@ describe("split views", function()
       play:run(other)
       play:until_said(other, "heartbeat key")
       loop.until_true(function() return #play:answering(VIP) == 1 end, 15, "one answers")
-      loop.until_true(function() return play:answering(VIP)[1] == play:owner("web") end, 40, "the API says which")
     end))
 
   it("a link that carries nothing of the owner's: another takes over, and the owner, who hears that, yields",
