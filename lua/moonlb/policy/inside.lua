@@ -314,13 +314,14 @@ function Inside:reset()
   return "R", true
 end
 
-local HANDLERS = { T = Inside.add_text, L = Inside.load, V = Inside.feed, D = Inside.decide, P = Inside.place, R = Inside.reset }
+local HANDLERS = { T = Inside.add_text, L = Inside.load,
+  V = Inside.feed, D = Inside.decide, P = Inside.place, R = Inside.reset }
 
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, is_stock = {}, lent = {}, pieces = {},
-    now = 0, utc = 0 }, Inside)
+  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, is_stock = {}, lent = {},
+    pieces = {}, now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)
   return function(kind, value)
