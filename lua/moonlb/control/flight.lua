@@ -8,7 +8,7 @@ local runtime = require("moonlb.core.runtime")
 
 local flight = {}
 
-local PAGE = 2000 -- frames in an answer, of some 260 bytes each
+local PAGE = 200 -- frames in an answer: the loop is held for a few milliseconds
 -- Of each, so many are shown for an address: announcements must not hide who asked, and what was answered.
 local LAST = { asked = 4, answered = 4, told = 2 }
 
@@ -77,8 +77,11 @@ function flight.last_of(announcer, addresses)
   return found
 end
 
+local HEX = {}
+for i = 0, 255 do HEX[string.char(i)] = ("%02x"):format(i) end
+
 local function hex(bytes)
-  return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+  return (bytes:gsub(".", HEX))
 end
 
 --- A page of all frames, as plain values: oldest first, from number `skip` + 1 on.
