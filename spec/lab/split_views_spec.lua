@@ -113,6 +113,7 @@ describe("split views", function()
       play:run(other)
       play:until_said(other, "heartbeat key")
       loop.until_true(function() return #play:answering(VIP) == 1 end, 15, "one answers")
+      loop.until_true(function() return play:answering(VIP)[1] == play:owner("web") end, 15, "the API says which")
     end))
 
   it("a link that carries nothing of the owner's: another takes over, and the owner, who hears that, yields",

@@ -363,6 +363,9 @@ end
 function Announcer:on_ownership(key)
   if self.pace:backlog() > MANY then self.collector:postpone() end
   if self.is_hurried then self:place(key) else self:place_soon(key) end
+  -- The claim may be another though this node goes on as before: outbid, it took the group again at once.
+  local group = self.groups:of(key)
+  for _, service in ipairs(group and group.services or {}) do self:write_soon(service) end
 end
 
 -- Another node announced what this one holds: neighbours may have believed it.
