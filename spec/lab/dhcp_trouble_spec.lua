@@ -2,6 +2,7 @@
 local dhcp_lab = require("spec.support.dhcp_lab")
 local loop = require("spec.support.loop")
 local servers = require("spec.support.dhcp_servers")
+local temporary = require("spec.support.temporary")
 
 local WANTED = dhcp_lab.WANTED
 
@@ -36,6 +37,49 @@ describe("DHCP in trouble", function()
       dhcp_lab.until_renewed(it, "web", 1)
       assert.equal(ip, it:address("web"))
       assert.is_nil(it:has_event("web", "LeaseLost"))
+    end))
+
+  it("follows the server that answers a rebinding, whatever address that one gives", dhcp_lab.test("kea",
+    { lease = 20, t1 = 2, t2 = 4, first = "10.77.0.150", last = "10.77.0.159" }, function(it, server)
+      local ip = leased(it)
+      server:stop(true)
+      local second = servers.start("kea", "router", { lab = it, lease = 20, t1 = 2, t2 = 4, first = "10.77.0.180",
+        last = "10.77.0.189" })
+      local other = dhcp_lab.until_leased(it, "web", ip)
+      assert.matches("^10%.77%.0%.18%d$", other)
+      dhcp_lab.until_event(it, "web", "LeaseBound", other)
+      assert.equal(1, #dhcp_lab.who_has(it, other))
+      loop.until_true(function() return #dhcp_lab.who_has(it, ip) == 0 end, 10, "the former address is silent")
+      second:stop()
+    end))
+
+  -- libfaketime stands for an operator, or an NTP client, that sets the node's clock: CLOCK_REALTIME alone.
+  it("heeds no wall clock: a day ahead, then a day back, nothing is lost and nothing renewed at the wrong time",
+    dhcp_lab.test("kea", { lease = 8, t1 = 2, t2 = 5 }, function(it)
+      local clock = temporary.folder("moonlb-clock")
+      local function set(offset)
+        local file <close> = assert(io.open(clock .. "/offset", "w"))
+        file:write(offset, "\n")
+      end
+      set("+0")
+      local library = it:on("node1", "sh", "-c", "ls /usr/lib/*/faketime/libfaketimeMT.so.1").output:match("%S+")
+      it:moonlb("node1", {}, { "LD_PRELOAD=" .. library, "FAKETIME_TIMESTAMP_FILE=" .. clock .. "/offset",
+        "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1" })
+      it:service("web", WANTED)
+      it:service("plain", { loadBalancerIP = "10.77.0.200" })
+      local ip = dhcp_lab.until_leased(it, "web")
+      it:until_address("plain", "10.77.0.200")
+      for _, offset in ipairs({ "+1d", "-1d" }) do
+        set(offset)
+        dhcp_lab.until_renewed(it, "web", 2)
+        assert.equal(ip, it:address("web"))
+        assert.equal(1, #dhcp_lab.who_has(it, ip))
+        assert.equal(1, #dhcp_lab.who_has(it, "10.77.0.200"))
+      end
+      assert.is_nil(it:has_event("web", "LeaseLost"))
+      -- The record's time is that clock's: it was set indeed.
+      assert.is_true(tonumber(dhcp_lab.record(it, "web"):match("%d+$")) < os.time() - 80000)
+      temporary.remove(clock)
     end))
 
   it("obeys a NAK at renewal: the old address goes, another comes", dhcp_lab.test("kea", {}, function(it, server)
