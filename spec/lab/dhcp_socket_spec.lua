@@ -132,7 +132,7 @@ s.sendto(bytes.fromhex("%s"), ("255.255.255.255", 68))]]):format(hex) }))
   it("says what is wrong: no such interface, not Ethernet, gone, closed, misuse", test(function(_, socket)
     local function ignore() end
     local _, message, code = packet.dhcp_socket(999, ignore)
-    assert.same({ "ENODEV", "socket for DHCP on interface 999: No such device" }, { code, message })
+    assert.same({ "ENODEV", "packet socket on interface 999: No such device" }, { code, message })
     _, message, code = packet.dhcp_socket(netns.index("lo"), ignore)
     assert.equal("EOPNOTSUPP", code)
     assert.matches("not an Ethernet interface", message)
