@@ -23,6 +23,7 @@
 #define REFUSALS_MAX 8		/* refused allocations in one call; each costs a full collection */
 #define LOCATE_LEVELS 64	/* frames searched for the policy's line */
 #define GARBAGE (256 << 10)	/* bytes made since the last collection that are worth one */
+#define FULL_GARBAGE (2 << 20)	/* bytes that are worth a full one, however full the heap is */
 #define OWN_MEMORY (2 << 20)	/* bytes above the cap that our own code has to say so */
 #define CHUNK_KEY "moonlb.policy.chunk"
 
@@ -44,6 +45,7 @@ struct mlb_policy_sandbox {
 	size_t used;
 	bool is_gc_stopped;
 	size_t collected;		/* `used` after the last collection */
+	size_t live;			/* `used` after the last full one */
 	bool guarded;			/* a guarded call runs */
 	enum stop stop;			/* why it must end; sticky until it has */
 	int64_t budget;
@@ -521,12 +523,27 @@ int mlb_policy_sandbox_answer(struct mlb_policy_sandbox *sandbox, const unsigned
 	return result;
 }
 
+/* Steps take only what is young. What is old is taken here, half way from what lived to where the collector would start
+ * in a guarded call: there a full collection of a large replica is charged to a policy that has not made the garbage. */
+static bool full_collection_is_due(const struct mlb_policy_sandbox *sandbox)
+{
+	size_t start = sandbox->limits.memory / 4 * 3;
+	size_t room = start > sandbox->live ? (start - sandbox->live) / 2 : 0;
+
+	return sandbox->used > sandbox->live + (room > FULL_GARBAGE ? room : FULL_GARBAGE);
+}
+
 void mlb_policy_sandbox_rest(struct mlb_policy_sandbox *sandbox)
 {
 	if (sandbox->used < sandbox->collected + GARBAGE)
 		return;
 	arm_timer(sandbox, sandbox->limits.trusted_ms);
-	lua_gc(sandbox->L, LUA_GCSTEP, 0);
+	if (full_collection_is_due(sandbox)) {
+		lua_gc(sandbox->L, LUA_GCCOLLECT);
+		sandbox->live = sandbox->used;
+	} else {
+		lua_gc(sandbox->L, LUA_GCSTEP, 0);
+	}
 	sandbox->collected = sandbox->used;
 	arm_timer(sandbox, 0);
 }

@@ -3,34 +3,36 @@
 -- @module moonlb.policy.decision
 local decision = {}
 
--- decision -> its fields: those made since `begin`.
-local made = {}
+-- `made`: decision -> its fields, those made since `begin`. In a table, not in an upvalue of its own: in the
+-- generational mode of Lua's collector, what is put into an old upvalue is old at once, and stays until a full
+-- collection.
+local own = { made = {} }
 
 local OPAQUE = {
   __name = "decision",
   __metatable = false,
   __index = function() error("a decision has no fields", 2) end,
   __newindex = function() error("a decision cannot be changed", 2) end,
-  __tostring = function(value) return "decision" .. (made[value] and ": " .. made[value].kind or "") end,
+  __tostring = function(value) return "decision" .. (own.made[value] and ": " .. own.made[value].kind or "") end,
 }
 
 --- Forget the decisions made so far: a new Service is decided.
 function decision.begin()
-  if next(made) ~= nil then made = {} end
+  if next(own.made) ~= nil then own.made = {} end
 end
 
 --- @tparam table fields  `kind`: use, share, dhcp or refuse; `addresses`, `hostname`, `reason`
 -- @treturn table  the decision
 function decision.new(fields)
   local value = setmetatable({}, OPAQUE)
-  made[value] = fields
+  own.made[value] = fields
   return value
 end
 
 --- The fields of a decision made since `begin`; nil for anything else.
 function decision.open(value)
   if value == nil then return nil end
-  return made[value]
+  return own.made[value]
 end
 
 return decision
