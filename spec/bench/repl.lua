@@ -38,16 +38,22 @@ local function bench()
   local file = assert(io.open(folder .. "/kubeconfig", "w"))
   file:write(server:kubeconfig())
   file:close()
-  local port = 20000 + uv.os_getpid() % 10000
+  local port = 20000 + math.tointeger(uv.os_getpid()) % 10000
   local daemon = http.spawn(program.moonlb(), { "run", "--allocate", "--kubeconfig", folder .. "/kubeconfig",
-    "--state-dir", folder, "--listen", "127.0.0.1", "--port", tostring(port), "--log-level", "error" })
+    "--state-dir", folder, "--listen", "127.0.0.1", "--port", tostring(port), "--log-level", "warn" })
   local socket = folder .. "/control.sock"
   loop.until_true(function()
     local page = uv.fs_stat(socket) and client.call(socket, { op = "list", what = "services", limit = 1 })
+    if daemon.code then error("the daemon ended: " .. daemon.out .. daemon.err, 0) end
     return page and page.total == SERVICES
-  end, 60, "the daemon knows the Services")
+  end, 20, "the daemon knows the Services")
 
   local function page() return http.curl(("http://127.0.0.1:%d/metrics"):format(port)):wait(20).out end
+  for _, request in ipairs(REQUESTS) do
+    local began = uv.hrtime()
+    for _ = 1, 10 do assert(client.call(socket, request)) end
+    print(("%-8s %-10s %6.1f ms alone"):format(request.op, request.what or "", (uv.hrtime() - began) / 1e7))
+  end
   local before = metric(page(), "long_callbacks_total")
   local is_over, asked, failed, longest, changed = false, 0, 0, 0, 0
   for n = 1, SESSIONS do
@@ -67,8 +73,9 @@ local function bench()
     for round = 1, 1000 do
       for i = 1, SERVICES do
         if is_over then return end
-        if kube:merge_patch("/api/v1/namespaces/load/services/s" .. i,
-            { metadata = { annotations = { round = tostring(round) } } }) then changed = changed + 1 end
+        assert(kube:merge_patch("/api/v1/namespaces/load/services/s" .. i,
+          { metadata = { annotations = { round = tostring(round) } } }))
+        changed = changed + 1
       end
     end
   end)
@@ -78,7 +85,7 @@ local function bench()
   local text = page()
   print(("%d sessions, %d Services, %d s: %d requests answered (%d failed), %d changes of Services"):format(SESSIONS,
     SERVICES, SECONDS, asked, failed, changed))
-  print(("daemon: callbacks above 20 ms while they asked: %d; the longest since its start: %.1f ms; worst lag of its loop:"
+  print(("daemon: callbacks above 20 ms while they asked: %d; longest since its start: %.1f ms; worst lag of the loop:"
     .. " %.1f ms"):format(metric(text, "long_callbacks_total") - before,
     1000 * metric(text, "longest_callback_seconds"), 1000 * metric(text, "loop_lag_worst_seconds")))
   print(("longest answer that a session waited for: %.0f ms"):format(1000 * longest))

@@ -90,7 +90,8 @@ function asking.neighbours(announcer, most)
   local rows, total = json.array(), 0
   for _, it in ipairs(list) do
     local link = announcer.host.view.links[it.index]
-    if link and interface.is_segment(link) then
+    -- What needs no ARP is a group or broadcast, nobody.
+    if link and interface.is_segment(link) and it.state ~= "noarp" then
       total = total + 1
       if #rows < most then
         rows[#rows + 1] = { address = it.address, mac = it.mac, interface = link.name, state = it.state }

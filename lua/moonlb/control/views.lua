@@ -15,7 +15,7 @@ local Views = { __name = "moonlb.control.views" }
 Views.__index = Views
 
 --- Rows of a page, and names that a completion shows.
-views.PAGE, views.NAMES = 100, 64
+views.PAGE, views.NAMES = 25, 64
 
 -- Each collection is `{keys(self) -> sorted array, row(self, key) -> table|nil, whole(self, key) -> table|nil}`; `row`
 -- is for tables, `whole` (default: the row) is all of it.
