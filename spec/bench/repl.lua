@@ -34,7 +34,7 @@ local function bench()
   assert(server:create("v1", "namespaces", nil, { metadata = { name = "load" } }))
   assert(server:create("v1", "configmaps", "kube-system", { metadata = { name = "kubevip" },
     data = { ["cidr-global"] = "10.64.0.0/16" } }))
-  for i = 1, SERVICES do assert(server:create("v1", "services", "load", object(i, 0))) end
+  for i = 1, SERVICES do assert(kube:create("/api/v1/namespaces/load/services", object(i, 0))) end
   local file = assert(io.open(folder .. "/kubeconfig", "w"))
   file:write(server:kubeconfig())
   file:close()

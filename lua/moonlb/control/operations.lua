@@ -25,6 +25,37 @@ local function new_pause()
   end
 end
 
+-- Questions that look at much are answered one after the other, each beginning in a turn of its own: fifty sessions at
+-- once hold the loop no longer than one does. Inside tasks; who goes away while it waits is passed over.
+local function new_line()
+  local is_taken, waiting = false, {}
+  local leave
+  function leave()
+    repeat
+      local first = table.remove(waiting, 1)
+      if first and not first.is_gone then
+        return async.timer(0, function() if first.is_gone then leave() else first.resume() end end)
+      end
+    until not first
+    is_taken = false
+  end
+  return function(fn, ...)
+    if is_taken then
+      local entry = {}
+      local is_first = async.await(function(resume)
+        entry.resume = function() resume(true) end
+        waiting[#waiting + 1] = entry
+        return function() entry.is_gone = true end
+      end)
+      if not is_first then return end
+    end
+    is_taken = true
+    local ok, err = xpcall(fn, debug.traceback, ...)
+    leave()
+    if not ok then error(err, 0) end
+  end
+end
+
 local function queue_of(part)
   local stats = part and part.queue and part.queue:stats()
   return stats and { waiting = stats.depth, active = stats.active, done = stats.done, failed = stats.failed } or nil
@@ -80,6 +111,11 @@ function operations.new(daemon)
   function all.neighbours(_, reply) reply(asking.neighbours(daemon.announcer, NEIGHBOURS)) end
 
   inquiry.add(all, daemon)
+  local in_line = new_line()
+  for _, name in ipairs({ "list", "get", "names", "explain", "record", "frames" }) do
+    local operation = all[name]
+    all[name] = operation and function(...) in_line(operation, ...) end
+  end
   changing.add(all, daemon)
   return all
 end
