@@ -87,7 +87,7 @@ function announcer.new(options)
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
     changes = {}, failovers = 0, probes = { free = 0, taken = 0, given_up = 0 },
-    excluded_listeners = {}, noted_owners = {}, interface_names = {}, unplaced = {}, unwritten = {}, signatures = {},
+    excluded_listeners = {}, noted_owners = {}, interface_names = {}, unplaced = {}, unwritten = {}, released = {}, signatures = {},
     pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
   for _, name in ipairs({ "interface", "services_interface" }) do
@@ -272,6 +272,7 @@ end
 
 -- Why this node must not serve the group, whatever its interfaces say.
 function Announcer:group_trouble(group)
+  if self.released[group.id] then return ("given up on node %s by hand, for a minute"):format(self.node) end
   for _, key in ipairs(group.services) do
     local wanted = self.requests[key]
     if wanted.is_local or self.settings.withdraw_without_endpoints then

@@ -1,7 +1,10 @@
 --- What the announcer tells: Events on Services, counts for metrics, lists for people and for the allocator.
 -- @module moonlb.announcer.report
+local async = require("moonlb.async")
 local interface = require("moonlb.announcer.interface")
 local status = require("moonlb.announcer.status")
+
+local RELEASED = 60
 
 -- Methods of Announcer (moonlb.announcer).
 local Report = {}
@@ -46,6 +49,23 @@ function Report:count_change(it, old)
     local former = former_node(self, it.keys and it.keys[1])
     if former and former ~= self.node then self.failovers = self.failovers + 1 end
   end
+end
+
+--- Give an address up on this node, with its group: another node that can takes it over; where there is none it is
+-- served by nobody. After RELEASED seconds this node may serve it again.
+-- @tparam string address
+-- @treturn boolean  true; or nil, message, `"ENOENT"`
+function Report:release(address)
+  local key = self.groups:services_of(address)[1]
+  local group = key and self.groups:of(key)
+  if not group then return nil, ("no Service wants %s"):format(address), "ENOENT" end
+  self.released[group.id] = true
+  self:place_soon(key)
+  async.timer(RELEASED, function()
+    self.released[group.id] = nil
+    if not self.is_stopping then self:place_soon(key) end
+  end)
+  return true
 end
 
 --- Ask for a planned move; see moonlb.announcer.moving. In a task.

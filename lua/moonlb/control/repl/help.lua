@@ -27,7 +27,7 @@ help.ENTRIES = {
     'watch("services.shop.web.state", 30)' },
   { "show", "show(VALUE[, ROWS])", "prints a value with more rows than usual", "show(services, 200)" },
   { "print", "print(...)", "prints values on one line", "print(#services, #pools)" },
-  { "release", 'release("VIP")', "gives an address up on this node (--write)", 'release("10.77.0.100")' },
+  { "release", 'release("VIP")', "gives an address up on this node for a minute (--write)", 'release("10.77.0.100")' },
   { "move", 'move("VIP", "NODE")', "gives an address to another node (--write)", 'move("10.77.0.100", "node2")' },
   { "announce", 'announce("VIP")', "tells the neighbours again who answers (--write)", 'announce("10.77.0.100")' },
   { "reload", "reload()", "reads the Services again and retries what is pending (--write)", "reload()" },
