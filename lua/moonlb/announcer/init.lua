@@ -87,7 +87,8 @@ function announcer.new(options)
     client = options.client, services = options.services, node = assert(options.node), events = options.events,
     settings = options.settings, groups = groups.new(), requests = {}, group_ids = {}, vips = {}, complaints = {},
     changes = {}, failovers = 0, probes = { free = 0, taken = 0, given_up = 0 },
-    excluded_listeners = {}, noted_owners = {}, interface_names = {}, unplaced = {}, unwritten = {}, released = {}, signatures = {},
+    excluded_listeners = {}, noted_owners = {}, interface_names = {}, unplaced = {}, unwritten = {},
+    released = {}, signatures = {},
     pace = pace.new({ timer = async.timer, now = runtime.boottime }),
   }, Announcer)
   for _, name in ipairs({ "interface", "services_interface" }) do
