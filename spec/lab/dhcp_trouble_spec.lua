@@ -57,7 +57,7 @@ describe("DHCP in trouble", function()
   -- libfaketime stands for an operator, or an NTP client, that sets the node's clock: CLOCK_REALTIME alone.
   it("heeds no wall clock: a day ahead, then a day back, nothing is lost and nothing renewed at the wrong time",
     dhcp_lab.test("kea", { lease = 8, t1 = 2, t2 = 5 }, function(it)
-      if program.moonlb():find("sanitize", 1, true) then pending("ASan wants to be the first library, libfaketime too") end
+      if program.moonlb():find("sanitize", 1, true) then pending("ASan and libfaketime both want to be first") end
       local clock = temporary.folder("moonlb-clock")
       local function set(offset)
         local file <close> = assert(io.open(clock .. "/offset", "w"))
