@@ -307,7 +307,16 @@ static int local_close(lua_State *L)
 	return 0;
 }
 
+/* moonlb.core.policy_worker.line(chunk) -> the innermost line of the chunk ("@file") that is running; 0 when none is. */
+static int worker_line(lua_State *L)
+{
+	lua_pushinteger(L, mlb_policy_line(L, luaL_checkstring(L, 1)));
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
+	{ "expose", mlb_policy_expose },
+	{ "line", worker_line },
 	{ "open_local", worker_open_local },
 	{ "pack", worker_pack },
 	{ "start", worker_start },

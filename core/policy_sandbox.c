@@ -25,6 +25,7 @@
 #define GARBAGE (256 << 10)	/* bytes made since the last collection that are worth one */
 #define FULL_GARBAGE (2 << 20)	/* bytes that are worth a full one, however full the heap is */
 #define OWN_MEMORY (2 << 20)	/* bytes above the cap that our own code has to say so */
+#define LAPS 16			/* a lap is this part of the soft limit */
 #define CHUNK_KEY "moonlb.policy.chunk"
 
 const struct mlb_policy_limits mlb_policy_default_limits = {
@@ -50,6 +51,8 @@ struct mlb_policy_sandbox {
 	enum stop stop;			/* why it must end; sticky until it has */
 	int64_t budget;
 	uint64_t wall_end, cpu_end;	/* ns */
+	uint64_t lap_end;		/* ns of wall time: until then guarded calls share the timer and CPU time of the first */
+	uint64_t lap_cpu;		/* ns of CPU time at its beginning */
 	unsigned refusals;
 	int line;			/* of the policy, where the error was raised; 0 unknown */
 	const char *chunk;		/* "@name" of the policy, anchored in the registry */
@@ -106,16 +109,37 @@ static void *allocate(void *data, void *old, size_t old_size, size_t size)
 	return block;
 }
 
-/* The innermost line of the policy's own chunk that is running. */
+int mlb_policy_line(lua_State *L, const char *chunk)
+{
+	lua_Debug ar;
+
+	for (int level = 0; level < LOCATE_LEVELS && lua_getstack(L, level, &ar); level++)
+		if (lua_getinfo(L, "S", &ar) && strcmp(ar.source, chunk) == 0 && lua_getinfo(L, "l", &ar))
+			return ar.currentline;
+	return 0;
+}
+
 static int policy_line(lua_State *L)
 {
 	const char *chunk = sandbox_of(L)->chunk;
-	lua_Debug ar;
 
-	for (int level = 0; chunk && level < LOCATE_LEVELS && lua_getstack(L, level, &ar); level++)
-		if (lua_getinfo(L, "Sl", &ar) && strcmp(ar.source, chunk) == 0)
-			return ar.currentline;
-	return 0;
+	return chunk ? mlb_policy_line(L, chunk) : 0;
+}
+
+static int call_exposed(lua_State *L)
+{
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+	return lua_gettop(L);
+}
+
+int mlb_policy_expose(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	lua_settop(L, 1);
+	lua_pushcclosure(L, call_exposed, 1);
+	return 1;
 }
 
 static void push_stop(lua_State *L)
@@ -152,8 +176,8 @@ static void check_limits(lua_State *L, struct mlb_policy_sandbox *sandbox)
 {
 	if (sandbox->stop == STOP_NONE && sandbox->budget < 0)
 		set_stop(sandbox, STOP_BUDGET);
-	/* The monotonic clock needs no system call; CPU time, which a busy machine does not use up, comes after it. */
-	if (sandbox->stop == STOP_NONE && now_ns(CLOCK_MONOTONIC) > sandbox->wall_end &&
+	/* The coarse clock is a read of memory; CPU time, which a busy machine does not use up, is a system call. */
+	if (sandbox->stop == STOP_NONE && now_ns(CLOCK_MONOTONIC_COARSE) > sandbox->wall_end &&
 	    now_ns(CLOCK_THREAD_CPUTIME_ID) > sandbox->cpu_end)
 		set_stop(sandbox, STOP_TIME);
 	if (sandbox->stop != STOP_NONE)
@@ -211,18 +235,30 @@ static int locate(lua_State *L)
 	return 1;
 }
 
+/* The clocks and the timer are system calls, which cost as much as a short decision: those of a batch that begin within
+ * a lap share them. So a call gets up to a lap more than the soft limit, and up to a lap less than the hard one. */
+static void set_time_limits(struct mlb_policy_sandbox *sandbox)
+{
+	uint64_t limit = (uint64_t)sandbox->limits.soft_ms * 1000000u, lap = limit / LAPS;
+	uint64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
+
+	if (now >= sandbox->lap_end) {
+		sandbox->lap_end = now + lap;
+		sandbox->lap_cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
+		arm_timer(sandbox, sandbox->limits.hard_ms);
+	}
+	sandbox->wall_end = now + limit;
+	sandbox->cpu_end = sandbox->lap_cpu + lap + limit;
+}
+
 static void begin_guard(struct mlb_policy_sandbox *sandbox)
 {
-	uint64_t limit = (uint64_t)sandbox->limits.soft_ms * 1000000u;
-
 	sandbox->budget = sandbox->limits.budget;
 	sandbox->stop = STOP_NONE;
 	sandbox->refusals = 0;
 	sandbox->line = 0;
-	sandbox->wall_end = now_ns(CLOCK_MONOTONIC) + limit;
-	sandbox->cpu_end = now_ns(CLOCK_THREAD_CPUTIME_ID) + limit;
+	set_time_limits(sandbox);
 	sandbox->guarded = true;
-	arm_timer(sandbox, sandbox->limits.hard_ms);
 	lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, HOOK_STEP);
 }
 
@@ -316,6 +352,13 @@ static int unpack(lua_State *L)
 	return 1;
 }
 
+/* line() -> the line of the policy that is running; 0 when none is. */
+static int line(lua_State *L)
+{
+	lua_pushinteger(L, policy_line(L));
+	return 1;
+}
+
 /* line_of(function) -> the line it is defined on; 0 for a function of C. */
 static int line_of(lua_State *L)
 {
@@ -345,8 +388,10 @@ static int memory(lua_State *L)
 
 static const luaL_Reg native[] = {
 	{ "environment", mlb_policy_environment },
+	{ "expose", mlb_policy_expose },
 	{ "freeze", mlb_policy_freeze },
 	{ "guard", guard },
+	{ "line", line },
 	{ "line_of", line_of },
 	{ "load", load_policy },
 	{ "memory", memory },
@@ -505,6 +550,7 @@ int mlb_policy_sandbox_answer(struct mlb_policy_sandbox *sandbox, const unsigned
 	if (result < 0)
 		return result;
 	arm_timer(sandbox, sandbox->limits.trusted_ms);
+	sandbox->lap_end = 0;
 	sandbox->is_gc_stopped = true;
 	lua_gc(L, LUA_GCSTOP);		/* until mlb_policy_sandbox_rest, or the heap is three quarters full */
 	lua_pushcfunction(L, exchange_values);

@@ -42,6 +42,13 @@ void mlb_policy_sandbox_close(struct mlb_policy_sandbox *sandbox);
  * pcall of the policy outlives it, when nothing is left. Outside a guarded call it does nothing. */
 void mlb_policy_charge(struct lua_State *L, uint64_t units);
 
+/* expose(function) -> a C function that calls it. The policy's own frame stays on the stack below one of those, which a
+ * tail call (`return use(...)`) to a function of Lua would take away with the line. */
+int mlb_policy_expose(struct lua_State *L);
+
+/* The innermost line of a chunk ("@file") that is running; 0 when none is. */
+int mlb_policy_line(struct lua_State *L, const char *chunk);
+
 /* What is left, for work in C that counts by itself and charges afterwards. INT64_MAX outside a guarded call. */
 int64_t mlb_policy_budget_left(struct lua_State *L);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 
 #define FD MLB_POLICY_WORKER_FD
 #define ADDRESS_SPACE ((size_t)256 << 20)	/* bytes on top of what the program maps at its start */
+#define KEPT (32 << 20)		/* bytes of freed memory; mallopt(3) takes no more for a block */
 
 static int limit(int resource, rlim_t value)
 {
@@ -260,6 +262,9 @@ void mlb_policy_worker_main(int argc, char **argv)
 		fprintf(stderr, "moonlb %s: started by moonlb itself, not by hand\n", MLB_POLICY_WORKER_COMMAND);
 		exit(EX_USAGE);
 	}
+	/* What one batch has freed the next one takes: not given back to the kernel, which would clear each page anew. */
+	mallopt(M_TRIM_THRESHOLD, KEPT);
+	mallopt(M_MMAP_THRESHOLD, KEPT);
 	setenv("TZ", "UTC0", 1);	/* or the first os.date would open /etc/localtime */
 	tzset();
 	/* Lua's cap is raised as the cluster grows (the replica lies in the same heap); this is the wall behind it. */

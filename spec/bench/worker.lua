@@ -1,12 +1,17 @@
 -- What a decision costs in the worker: alone and in batches of 100, at 10,000 Services that fill a pool of 65,536
--- addresses by a seventh. Says, asserts nothing: the machine decides.
+-- addresses by a seventh; of the stock policy's rules, and of one that looks at the Service itself. Says, asserts
+-- nothing: the machine decides.
 local loop = require("spec.support.loop")
 local state = require("moonlb.allocator.state")
 local uv = require("luv")
 local worker = require("moonlb.policy.worker")
 
 local SERVICES, ASKED, ROUNDS, ALONE = 10000, 100, 100, 5000
-local POLICY = "return { api = 1, rules = { rule.static, rule.dhcp, rule.namespace_pool, rule.global_pool } }"
+local STOCK = "return { api = 1, rules = { rule.static, rule.dhcp, rule.namespace_pool, rule.global_pool } }"
+local OWN = [[return { api = 1, rules = { rule.static, rule.dhcp, function(service, cluster)
+  if service.metadata.labels.tier ~= "front" then return nil, "not at the front" end
+  return use(cluster.global_pool():free())
+end } }]]
 local SETTINGS = { configmap = "kube-system/kubevip" }
 
 local function object(i, addresses)
@@ -40,31 +45,36 @@ local function cpu_of(pid)
 end
 
 -- Run `body` and say what each of `count` decisions took: by the clock, and of CPU time here and in the worker. The
--- clock suffers when
--- the machine does other work as well, CPU time less.
+-- clock suffers when the machine does other work as well, CPU time less.
 local function say(what, count, own, body)
-  local wall, cpu, there = uv.hrtime(), os.clock(), cpu_of(own:describe("stock").pid)
+  local pid = own:describe("p").pid
+  local wall, cpu, there = uv.hrtime(), os.clock(), cpu_of(pid)
   body()
   print(("%-24s %7.1f us each; CPU here %6.1f, in the worker %6.1f"):format(what, (uv.hrtime() - wall) / 1e3 / count,
-    (os.clock() - cpu) * 1e6 / count, (cpu_of(own:describe("stock").pid) - there) * 1e6 / count))
+    (os.clock() - cpu) * 1e6 / count, (cpu_of(pid) - there) * 1e6 / count))
+end
+
+local function measure(what, policy, all, clock, requests)
+  local own = worker.new({ settings = SETTINGS, now = clock, utc = clock })
+  local began = uv.hrtime()
+  assert(own:load("p", policy, "p.lua"))
+  print(("%s: start and load %.1f ms"):format(what, (uv.hrtime() - began) / 1e6))
+  say("feed and first decision", 1, own, function()
+    assert(own:decide("p", requests[1], all).kind == "use", "the policy gives an address")
+  end)
+  say("batches of 100", ROUNDS * ASKED, own, function()
+    for _ = 1, ROUNDS do own:decide_batch("p", requests, all) end
+  end)
+  say("alone", ALONE, own, function()
+    for i = 1, ALONE do own:decide("p", requests[i % ASKED + 1], all) end
+  end)
+  own:close()
 end
 
 loop.test(function()
   local all, clock = cluster()
-  local own = worker.new({ settings = SETTINGS, now = clock, utc = clock })
   local requests = {}
   for i = 1, ASKED do requests[i] = { key = ("team-%d/service-%d"):format(i % 50, i) } end
-  local began = uv.hrtime()
-  assert(own:load("stock", POLICY, "stock.lua"))
-  print(("start and load: %.1f ms"):format((uv.hrtime() - began) / 1e6))
-  say("feed and first decision", 1, own, function()
-    assert(own:decide("stock", requests[1], all).kind == "use", "the stock policy gives an address")
-  end)
-  say("batches of 100", ROUNDS * ASKED, own, function()
-    for _ = 1, ROUNDS do own:decide_batch("stock", requests, all) end
-  end)
-  say("alone", ALONE, own, function()
-    for i = 1, ALONE do own:decide("stock", requests[i % ASKED + 1], all) end
-  end)
-  own:close()
+  measure("the stock policy's rules", STOCK, all, clock, requests)
+  measure("a rule of its own", OWN, all, clock, requests)
 end, 60)()

@@ -158,6 +158,28 @@ describe("decide", function()
     assert.matches("attempt to index a nil value", outcome.reason)
   end))
 
+  -- A tail call takes the caller's frame from the stack, and its line with it.
+  for what, body in pairs({
+    ["use(nil)"] = { "local none\nreturn use(none)", "p.lua:3: use: an address or a list" },
+    ["share()"] = { "local x = 1\nreturn share()", "p.lua:3: share: an address expected" },
+    ["refuse({})"] = { "local x = 1\nreturn refuse({})", "p.lua:3: refuse: text expected" },
+    ["pool:free(5)"] = { "local pool = cluster.pool('10.0.0.0/24')\nreturn pool:free(5)", "p.lua:3: free: a table" },
+    ["cluster.pool(7)"] = { "local x = 1\nreturn cluster.pool(7)", "p.lua:3: pool: text expected" },
+    ["http.get(7)"] = { "local x = 1\nreturn http.get(7)", "p.lua:3: http.get: an http://" },
+  }) do
+    it("names the line of a tail call: return " .. what, with(rule(body[1]), function(own, all)
+      local outcome = own:decide("p", { key = "n/a" }, all)
+      assert.equal("error", outcome.kind)
+      assert.equal(3, outcome.line)
+      assert.equal(body[2], outcome.reason:sub(1, #body[2]))
+    end))
+  end
+
+  it("names the line on which a decision was made", with(rule("local x = '127.0.0.1'\n\nreturn use(x)"),
+    function(own, all)
+      assert.equal(4, own:decide("p", { key = "n/a" }, all).line)
+    end))
+
   it("passes on what the user asks for", with(STOCK, function(own, all)
     assert.same({ "10.9.9.9" }, own:decide("p", { key = "n/a", request = { "10.9.9.9" } }, all).addresses)
     assert.equal("bad", own:decide("p", { key = "n/a", request_error = "bad" }, all).reason)

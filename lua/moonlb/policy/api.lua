@@ -16,15 +16,14 @@ Api.__index = Api
 
 local MAX_LOG_LINES, MAX_LOG_LENGTH, MAX_REASON = 8, 200, 500
 
--- Text from a policy, short enough for an Event.
-local function brief(text, what)
-  if text == nil then return nil end
-  if type(text) ~= "string" then error(what .. ": text expected, got " .. type(text), 3) end
+-- Text from a policy, short enough for an Event; or nil and what is wrong with it.
+local function brief(text)
+  if type(text) ~= "string" then return nil, "text expected, got " .. type(text) end
   return #text > MAX_REASON and text:sub(1, MAX_REASON) .. "..." or text
 end
 
--- use("10.0.0.1"), use("10.0.0.1", "fd00::1") and use({...}) alike.
-local function flatten(what, ...)
+-- ("10.0.0.1"), ("10.0.0.1", "fd00::1") and ({...}) alike: a list; or nil and what is wrong.
+local function flatten(...)
   if select("#", ...) == 1 and type((...)) == "string" then return { (...) } end
   local list = {}
   for i = 1, select("#", ...) do
@@ -35,45 +34,60 @@ local function flatten(what, ...)
     elseif kind == "table" then
       for j = 1, rawlen(value) do list[#list + 1] = rawget(value, j) end
     else
-      error(("%s: an address or a list of addresses expected, got %s"):format(what, kind), 3)
+      return nil, "an address or a list of addresses expected, got " .. kind
     end
   end
-  if #list == 0 then error(what .. ": an address expected", 3) end
+  if #list == 0 then return nil, "an address expected" end
   return list
 end
 
+-- name -> the fields of such a decision; or nil and what is wrong with the arguments.
 local decisions = {}
 
 --- `use(address...)`: give these addresses. One that another Service holds is shared, where sharing is allowed.
 function decisions.use(...)
-  return decision.new({ kind = "use", addresses = flatten("use", ...) })
+  local list, problem = flatten(...)
+  return list and { kind = "use", addresses = list }, problem
 end
 
 --- `share(address...)`: give addresses that other Services hold.
 function decisions.share(...)
-  return decision.new({ kind = "share", addresses = flatten("share", ...) })
+  local list, problem = flatten(...)
+  return list and { kind = "share", addresses = list }, problem
 end
 
 --- `dhcp{hostname=}`: the LAN's DHCP server gives the address.
 function decisions.dhcp(options)
   local hostname = type(options) == "table" and rawget(options, "hostname") or nil
-  return decision.new({ kind = "dhcp", hostname = brief(hostname, "dhcp: hostname") })
+  if hostname == nil then return { kind = "dhcp" } end
+  local text, problem = brief(hostname)
+  return text and { kind = "dhcp", hostname = text }, problem and "hostname: " .. problem
 end
 
 --- `refuse(reason)`: stay pending, and ask no other rule.
 function decisions.refuse(reason)
-  return decision.new({ kind = "refuse", reason = brief(reason, "refuse") or "refused without a reason" })
+  if reason == nil then return { kind = "refuse", reason = "refused without a reason" } end
+  local text, problem = brief(reason)
+  return text and { kind = "refuse", reason = text }, problem
+end
+
+-- Below the function that the policy calls: level 3 is the policy.
+local function decide(self, name, call, ...)
+  local fields, problem = call(...)
+  if not fields then error(name .. ": " .. problem, 3) end
+  fields.line = self.line()
+  return decision.new(fields)
 end
 
 local FAMILIES = { [4] = 4, [6] = 6, IPv4 = 4, IPv6 = 6 }
 
 local function pool_options(self, given)
   if given == nil then return { record = self.current } end
-  if type(given) ~= "table" then error("free: a table of options expected, got " .. type(given), 3) end
+  if type(given) ~= "table" then error("free: a table of options expected, got " .. type(given), 4) end
   local number, n, prefer = given.family, given.n, given.prefer
-  if number ~= nil and not FAMILIES[number] then error("free: family is 4, 6, \"IPv4\" or \"IPv6\"", 3) end
-  if n ~= nil and not math.tointeger(n) then error("free: n is a whole number", 3) end
-  if prefer ~= nil and type(prefer) ~= "string" then error("free: prefer is text", 3) end
+  if number ~= nil and not FAMILIES[number] then error("free: family is 4, 6, \"IPv4\" or \"IPv6\"", 4) end
+  if n ~= nil and not math.tointeger(n) then error("free: n is a whole number", 4) end
+  if prefer ~= nil and type(prefer) ~= "string" then error("free: prefer is text", 4) end
   return { record = self.current, family = number and FAMILIES[number], n = n and math.tointeger(n), prefer = prefer,
     share = given.share }
 end
@@ -107,6 +121,13 @@ local pool_fields = {
   is_dhcp = function(pool) return pool.is_dhcp end,
 }
 
+-- A view that has methods, and fields that are read when they are asked for; nothing in it can be changed.
+local function new_view(name, methods, read_field)
+  setmetatable(methods, { __index = read_field })
+  return setmetatable({}, { __name = name, __metatable = false, __index = methods,
+    __newindex = function() error("a " .. name .. " cannot be changed", 2) end })
+end
+
 -- What a policy holds of a pool.
 local function wrap(self, pool)
   if not pool then return nil end
@@ -114,15 +135,12 @@ local function wrap(self, pool)
   if known then return known end
   local methods = {}
   for name, method in pairs(pool_methods) do
-    methods[name] = function(_, ...) return method(self, pool, ...) end
+    methods[name] = self.expose(function(_, ...) return method(self, pool, ...) end)
   end
-  known = setmetatable({}, { __name = "pool", __metatable = false,
-    __index = function(_, name)
-      local read = pool_fields[name]
-      if read then return read(pool) end
-      return methods[name]
-    end,
-    __newindex = function() error("a pool cannot be changed", 2) end })
+  known = new_view("pool", methods, function(_, name)
+    local read = pool_fields[name]
+    return read and read(pool)
+  end)
   self.wrapped[pool] = known
   return known
 end
@@ -130,7 +148,7 @@ end
 local function label_of(options, what)
   local label = type(options) == "table" and options.label
   if type(label) ~= "table" or type(label[1]) ~= "string" or type(label[2]) ~= "string" then
-    error(what .. ": {label = {name, value}} expected", 3)
+    error(what .. ": {label = {name, value}} expected", 4)
   end
   return label[1], label[2]
 end
@@ -167,7 +185,8 @@ end
 --- `cluster.usable(address...)`: whether the Service may be given these: true, or nil and why not (not unicast,
 -- excluded, held by whom, a family that does not fit).
 function cluster.usable(self, ...)
-  local list = flatten("usable", ...)
+  local list, problem = flatten(...)
+  if not list then error("usable: " .. problem, 3) end
   for i, item in ipairs(list) do
     local canonical, message = address.canonical(item)
     if not canonical then return nil, ("%q is %s"):format(tostring(item):sub(1, 60), message) end
@@ -214,20 +233,20 @@ end
 local function new_cluster(self)
   local functions = {}
   for name, call in pairs(cluster) do
-    functions[name] = function(...) return call(self, ...) end
+    functions[name] = self.expose(function(...) return call(self, ...) end)
   end
-  return setmetatable({}, { __name = "cluster", __metatable = false,
-    __index = function(_, name)
-      if name == "nodes" then return self.state:list_nodes() end
-      return functions[name]
-    end,
-    __newindex = function() error("cluster cannot be changed", 2) end })
+  return new_view("cluster", functions, function(_, name)
+    return name == "nodes" and self.state:list_nodes() or nil
+  end)
 end
 
 --- The API for the policies of one back end.
+-- @tparam func expose  a function -> one of C that calls it. What a policy calls is of C: `return use(...)` is a tail
+-- call, and one to a function of Lua would take the policy's own line from the stack
+-- @tparam func line  -> the line of the policy that is running; nil or 0 when none is
 -- @treturn Api  `cluster`: the second argument of each rule
-function api.new()
-  local self = setmetatable({ wrapped = setmetatable({}, { __mode = "k" }) }, Api)
+function api.new(expose, line)
+  local self = setmetatable({ wrapped = setmetatable({}, { __mode = "k" }), expose = expose, line = line }, Api)
   self.cluster = new_cluster(self)
   return self
 end
@@ -235,8 +254,10 @@ end
 --- The names that a policy's environment gets.
 -- @tparam table rules  what `rule` holds
 function Api:names(rules)
-  local names = { rule = rules, log = function(text) self:log(text) end }
-  for name, call in pairs(decisions) do names[name] = call end
+  local names = { rule = rules, log = self.expose(function(text) self:log(text) end) }
+  for name, call in pairs(decisions) do
+    names[name] = self.expose(function(...) return decide(self, name, call, ...) end)
+  end
   return names
 end
 

@@ -50,11 +50,11 @@ end
 local function new_http(self)
   local function get(url, options)
     if type(url) ~= "string" or #url > MAX_URL or not url:find("^https?://") then
-      error("http.get: an http:// or https:// address expected", 2)
+      error("http.get: an http:// or https:// address expected", 3)
     end
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
-    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 2) end
-    if not self.answers then error("http.get: only a rule can ask", 2) end
+    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 3) end
+    if not self.answers then error("http.get: only a rule can ask", 3) end
     local answer = self.answers[url]
     if not answer then
       self.wanted = { url = url, timeout = timeout }
@@ -63,7 +63,7 @@ local function new_http(self)
     if answer.error then return nil, answer.error end
     return { status = answer.status, body = answer.body, json = answer.json }
   end
-  return self.native.freeze({ get = get })
+  return self.native.freeze({ get = self.native.expose(get) })
 end
 
 -- Run a chunk as policy `name`. Returns its table and names of its rules, or nil, cause, message and line.
@@ -203,9 +203,9 @@ local function meaning(value, rule_line)
   if fields then
     local addresses, fault = fields.addresses
     if addresses then addresses, fault = plain_addresses(addresses) end
-    if fault then return faulty(fields.kind .. ": " .. fault, rule_line) end
+    if fault then return faulty(fields.kind .. ": " .. fault, fields.line > 0 and fields.line or rule_line) end
     return { kind = fields.kind, addresses = addresses, hostname = fields.hostname, reason = fields.reason,
-      line = rule_line }
+      line = fields.line > 0 and fields.line or rule_line }
   end
   if value ~= nil then return faulty(("returned a %s, not a decision"):format(type(value)), rule_line) end
   return nil
@@ -218,20 +218,24 @@ local function ended(self, cause, message, line, rule_line)
   return { kind = "error", cause = cause, reason = brief(message), line = line > 0 and line or rule_line }
 end
 
--- Runs guarded, all rules in one call: each of them within the limits, and all together.
-local function try_rules(self, view)
-  local passes, list, cluster = {}, self.list, self.api.cluster
+-- Runs guarded, all rules in one call: each of them within the limits, and all together. The object is unpacked for
+-- the policy's own rules alone: those of the stock policy look at no more than the Service's name.
+local function try_rules(self, record)
+  local passes, list, is_stock, cluster, object = {}, self.list, self.is_stock, self.api.cluster, nil
   self.passes = passes
+  local name = { metadata = { namespace = record.namespace, name = record.name } }
   for i = 1, #list do
-    local value, reason = list[i](view, cluster)
+    local rule = list[i]
+    if not is_stock[rule] and not object then object = self.native.unpack(rawget(record.object, 1)) end
+    local value, reason = rule(object or name, cluster)
     if value ~= nil then return value end
     passes[i] = type(reason) == "string" and brief(reason) or false
   end
   return nil
 end
 
-local function run_rules(self, view)
-  local ok, value, message, line = self.native.guard(try_rules, self, view)
+local function run_rules(self, record)
+  local ok, value, message, line = self.native.guard(try_rules, self, record)
   local passes = self.passes
   local rule_line = self.lines[#passes + 1]
   local outcome = ok and (meaning(value, rule_line) or { kind = "pass" })
@@ -250,15 +254,16 @@ local function lend(self, record, outcome)
   if self.state:lend(record.key, list) then self.lent[record.key] = true end
 end
 
-local function decide_one(self, request)
+-- `is_last`: of the batch; whoever asks next has been told what became of it.
+local function decide_one(self, request, is_last)
   local record = self.state.services[request.key]
   if not record then return faulty("the worker does not know this Service", 0) end
   self.answers, self.wanted = request.http or {}, nil
   self.api:begin(self.state, record, request)
-  local outcome = run_rules(self, self.native.unpack(rawget(record.object, 1)))
+  local outcome = run_rules(self, record)
   self.answers = nil
   outcome.exhausted, outcome.log = self.api.exhausted, self.api.lines and self.api.lines[1] and self.api.lines or nil
-  if outcome.addresses then lend(self, record, outcome) end
+  if outcome.addresses and not is_last then lend(self, record, outcome) end
   return outcome
 end
 
@@ -271,7 +276,7 @@ function Inside:decide(value)
   set_clock(self, value)
   local outcomes = {}
   for i = 2, #value do
-    outcomes[i - 1] = decide_one(self, value[i])
+    outcomes[i - 1] = decide_one(self, value[i], i == #value)
     if self.is_spoiled then break end
   end
   return "D", { outcomes = outcomes, is_spoiled = self.is_spoiled or false }
@@ -320,7 +325,7 @@ local HANDLERS = { T = Inside.add_text, L = Inside.load,
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(), rules = {}, rule_names = {}, is_stock = {}, lent = {},
+  local self = setmetatable({ native = native, api = api.new(native.expose, native.line), rules = {}, rule_names = {}, is_stock = {}, lent = {},
     pieces = {}, now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)

@@ -6,6 +6,7 @@
 -- boundary; `decide` may wait, since it is called in a task.
 -- @module moonlb.policy.trusted
 local api = require("moonlb.policy.api")
+local core = require("moonlb.core.policy_worker")
 local decision = require("moonlb.policy.decision")
 local cjson = require("cjson.safe")
 local environment = require("moonlb.policy.environment")
@@ -31,8 +32,10 @@ local SUSPENDED = setmetatable({}, { __name = "suspended", __tostring = function
 -- task; absent: every `http.get` fails
 -- @treturn Trusted  `http` may be replaced at any time
 function trusted.new(options)
-  return setmetatable({ api = api.new(), http = options and options.http or NOBODY, policies = {}, rules = {},
-    rule_names = {}, passes = {}, pass_count = 0 }, Trusted)
+  local self = setmetatable({ http = options and options.http or NOBODY, policies = {}, rules = {}, rule_names = {},
+    passes = {}, pass_count = 0, chunk = "" }, Trusted)
+  self.api = api.new(core.expose, function() return core.line(self.chunk) end)
+  return self
 end
 
 -- JSON's null is nil to a policy, as in the worker.
@@ -48,11 +51,11 @@ end
 local function new_http(self)
   local function get(url, options)
     if type(url) ~= "string" or #url > MAX_URL or not url:find("^https?://") then
-      error("http.get: an http:// or https:// address expected", 2)
+      error("http.get: an http:// or https:// address expected", 3)
     end
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
-    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 2) end
-    if not self.answers then error("http.get: only a rule can ask", 2) end
+    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 3) end
+    if not self.answers then error("http.get: only a rule can ask", 3) end
     local answer = self.answers[url]
     if not answer then
       self.wanted = { url = url, timeout = timeout }
@@ -62,7 +65,7 @@ local function new_http(self)
     local json = without_null(cjson.decode(answer.body), 0)
     return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
   end
-  return setmetatable({}, { __index = { get = get }, __metatable = false,
+  return setmetatable({}, { __index = { get = core.expose(get) }, __metatable = false,
     __newindex = function() error("http cannot be changed", 2) end })
 end
 
@@ -91,10 +94,14 @@ local function fault_of(policy)
   return nil
 end
 
-local function lines_of(rules)
-  local lines = {}
-  for i, rule in ipairs(rules) do lines[i] = debug.getinfo(rule, "S").linedefined end
-  return lines
+-- Of each rule the line that it begins on and its chunk ("@file"): the policy's own, or the stock policy's.
+local function places_of(rules)
+  local lines, chunks = {}, {}
+  for i, rule in ipairs(rules) do
+    local info = debug.getinfo(rule, "S")
+    lines[i], chunks[i] = info.linedefined, info.source
+  end
+  return lines, chunks
 end
 
 -- A rule is called as the policy called it, `function rule.by_team(...)`, or as the stock policy did, or by its
@@ -131,8 +138,9 @@ function Trusted:load(name, text, file)
     self.rules, self.rule_names = rules, {}
     for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
   end
-  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules),
-    lines = lines_of(policy.rules), file = file, place = policy.place }
+  local lines, chunks = places_of(policy.rules)
+  self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules), lines = lines,
+    chunks = chunks, file = file, place = policy.place }
   return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names,
     has_place = policy.place ~= nil }
 end
@@ -171,7 +179,8 @@ end
 
 local function outcome(self, kind, policy, i, trace, fields, reason)
   return {
-    kind = kind, rule = policy.names[i], line = policy.lines[i], file = policy.file, trace = trace, reason = reason,
+    kind = kind, rule = policy.names[i], file = policy.chunks[i]:sub(2), trace = trace, reason = reason,
+    line = fields and fields.line > 0 and fields.line or policy.lines[i],
     addresses = fields and fields.addresses, hostname = fields and fields.hostname, exhausted = self.api.exhausted,
     log = self.api.lines,
   }
@@ -182,8 +191,9 @@ local function run_rules(self, policy, request, state)
   local record, trace = state.services[request.key], {}
   self.api:begin(state, record, request)
   local view, cluster = record.object, self.api.cluster
-  local rules, names = policy.rules, policy.names
+  local rules, names, chunks = policy.rules, policy.names, policy.chunks
   for i = 1, #names do
+    self.chunk = chunks[i]
     local result, fields, reason = meaning(pcall(rules[i], view, cluster))
     -- A rule that catches what http.get raises still waits for its answer.
     if self.wanted then return nil end
