@@ -99,6 +99,30 @@ static int worker_pack(lua_State *L)
 	return 1;
 }
 
+/* moonlb.core.policy_worker.pack_call(name, value) -> bytes | nil, message, code: the array {name, value in wire form}. */
+static int worker_pack_call(lua_State *L)
+{
+	struct mlb_policy_writer writer = { outbox, outbox + sizeof(outbox) };
+	struct mlb_policy_writer head;
+	size_t length;
+	const char *name = luaL_checklstring(L, 1, &length);
+	int result = mlb_policy_put_table(&writer, 2, 0);
+
+	luaL_checkany(L, 2);
+	if (result == 0)
+		result = mlb_policy_put_string(&writer, name, length);
+	head = writer;
+	if (result == 0)
+		result = mlb_policy_put_string_head(&writer, 0);	/* the length is known only at the end */
+	if (result == 0)
+		result = mlb_policy_pack(L, 2, &writer);
+	if (result < 0)
+		return mlb_push_error(L, result, "value for the policy");
+	mlb_policy_put_string_head(&head, (size_t)(writer.at - head.at) - MLB_POLICY_STRING_HEAD);
+	lua_pushlstring(L, (const char *)outbox, (size_t)(writer.at - outbox));
+	return 1;
+}
+
 /* moonlb.core.policy_worker.unpack(bytes) -> value | nil, message, "EBADMSG". */
 static int worker_unpack(lua_State *L)
 {
@@ -319,6 +343,7 @@ static const luaL_Reg functions[] = {
 	{ "line", worker_line },
 	{ "open_local", worker_open_local },
 	{ "pack", worker_pack },
+	{ "pack_call", worker_pack_call },
 	{ "start", worker_start },
 	{ "unpack", worker_unpack },
 	{ NULL, NULL },

@@ -1,14 +1,10 @@
-#include "policy_sandbox.h"
+#include "policy_sandbox_impl.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
-#include <time.h>
 
-#include <lua.h>
 #include <lauxlib.h>
 #include <lualib.h>
 
@@ -18,14 +14,8 @@
 #include "policy_value.h"
 #include "runtime.h"
 
-#define HOOK_STEP 100		/* instructions between two looks at the clock; larger steps are no faster */
-#define ALLOC_UNIT 32		/* bytes that cost as much as an instruction */
-#define REFUSALS_MAX 8		/* refused allocations in one call; each costs a full collection */
-#define LOCATE_LEVELS 64	/* frames searched for the policy's line */
 #define GARBAGE (256 << 10)	/* bytes made since the last collection that are worth one */
 #define FULL_GARBAGE (2 << 20)	/* bytes that are worth a full one, however full the heap is */
-#define OWN_MEMORY (2 << 20)	/* bytes above the cap that our own code has to say so */
-#define LAPS 16			/* a lap is this part of the soft limit */
 #define CHUNK_KEY "moonlb.policy.chunk"
 
 const struct mlb_policy_limits mlb_policy_default_limits = {
@@ -35,96 +25,6 @@ const struct mlb_policy_limits mlb_policy_default_limits = {
 	.hard_ms = 100,
 	.trusted_ms = 2000,
 };
-
-enum stop { STOP_NONE, STOP_BUDGET, STOP_TIME, STOP_MEMORY, STOP_SUSPEND };
-
-static const char *const stop_causes[] = { "error", "budget", "time", "memory", "suspend" };
-
-struct mlb_policy_sandbox {
-	lua_State *L;
-	struct mlb_policy_limits limits;
-	size_t used;
-	bool is_gc_stopped;
-	size_t collected;		/* `used` after the last collection */
-	size_t live;			/* `used` after the last full one */
-	bool guarded;			/* a guarded call runs */
-	enum stop stop;			/* why it must end; sticky until it has */
-	int64_t budget;
-	uint64_t wall_end, cpu_end;	/* ns */
-	uint64_t lap_end;		/* ns of wall time: until then guarded calls share the timer and CPU time of the first */
-	uint64_t lap_cpu;		/* ns of CPU time at its beginning */
-	unsigned refusals;
-	int line;			/* of the policy, where the error was raised; 0 unknown */
-	const char *chunk;		/* "@name" of the policy, anchored in the registry */
-};
-
-static struct mlb_policy_sandbox *sandbox_of(lua_State *L)
-{
-	return *(struct mlb_policy_sandbox **)lua_getextraspace(L);
-}
-
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void count_hook(lua_State *L, lua_Debug *ar);
-
-/* From here on each instruction of the policy raises, so no pcall and no __close of its own goes on. lua_sethook may be
- * called at any point (it is made for signal handlers). */
-static void set_stop(struct mlb_policy_sandbox *sandbox, enum stop stop)
-{
-	sandbox->stop = stop;
-	lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, 1);
-}
-
-/* The cap counts what Lua asks for. When `old` is NULL, `old_size` is a type tag, not a size. */
-static void *allocate(void *data, void *old, size_t old_size, size_t size)
-{
-	struct mlb_policy_sandbox *sandbox = data;
-	size_t cap = sandbox->limits.memory + (sandbox->guarded ? 0 : OWN_MEMORY);
-	void *block;
-
-	if (!old)
-		old_size = 0;
-	if (size == 0) {
-		free(old);
-		sandbox->used -= old_size;
-		return NULL;
-	}
-	if (size > old_size && sandbox->used + (size - old_size) > cap) {
-		if (sandbox->guarded && ++sandbox->refusals > REFUSALS_MAX && sandbox->stop == STOP_NONE)
-			set_stop(sandbox, STOP_MEMORY);
-		return NULL;
-	}
-	block = realloc(old, size);
-	if (!block)
-		return NULL;
-	if (sandbox->guarded && size > old_size)
-		sandbox->budget -= (int64_t)((size - old_size) / ALLOC_UNIT);
-	sandbox->used += size - old_size;
-	return block;
-}
-
-int mlb_policy_line(lua_State *L, const char *chunk)
-{
-	lua_Debug ar;
-
-	for (int level = 0; level < LOCATE_LEVELS && lua_getstack(L, level, &ar); level++)
-		if (lua_getinfo(L, "S", &ar) && strcmp(ar.source, chunk) == 0 && lua_getinfo(L, "l", &ar))
-			return ar.currentline;
-	return 0;
-}
-
-static int policy_line(lua_State *L)
-{
-	const char *chunk = sandbox_of(L)->chunk;
-
-	return chunk ? mlb_policy_line(L, chunk) : 0;
-}
 
 static int call_exposed(lua_State *L)
 {
@@ -142,184 +42,6 @@ int mlb_policy_expose(lua_State *L)
 	return 1;
 }
 
-static void push_stop(lua_State *L)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	switch (sandbox->stop) {
-	case STOP_TIME:
-		lua_pushfstring(L, "took more than %d ms of CPU time", (int)sandbox->limits.soft_ms);
-		break;
-	case STOP_MEMORY:
-		lua_pushfstring(L, "used more than %d KiB of memory", (int)(sandbox->limits.memory / 1024));
-		break;
-	case STOP_SUSPEND:
-		lua_pushliteral(L, "waits for an answer from outside");
-		break;
-	default:
-		lua_pushfstring(L, "took more than %I steps", (lua_Integer)sandbox->limits.budget);
-	}
-}
-
-/* Raises what ends the call; keeps the line of the first raise. */
-static int raise_stop(lua_State *L)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	if (sandbox->line == 0)
-		sandbox->line = policy_line(L);
-	push_stop(L);
-	return lua_error(L);
-}
-
-static void check_limits(lua_State *L, struct mlb_policy_sandbox *sandbox)
-{
-	if (sandbox->stop == STOP_NONE && sandbox->budget < 0)
-		set_stop(sandbox, STOP_BUDGET);
-	/* The coarse clock is a read of memory; CPU time, which a busy machine does not use up, is a system call. */
-	if (sandbox->stop == STOP_NONE && now_ns(CLOCK_MONOTONIC_COARSE) > sandbox->wall_end &&
-	    now_ns(CLOCK_THREAD_CPUTIME_ID) > sandbox->cpu_end)
-		set_stop(sandbox, STOP_TIME);
-	if (sandbox->stop != STOP_NONE)
-		raise_stop(L);
-}
-
-static void count_hook(lua_State *L, lua_Debug *ar)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	(void)ar;
-	sandbox->budget -= HOOK_STEP;
-	if (sandbox->is_gc_stopped && sandbox->used > sandbox->limits.memory / 4 * 3) {
-		sandbox->is_gc_stopped = false;
-		lua_gc(L, LUA_GCRESTART);	/* once: each time it makes a collection due */
-	}
-	check_limits(L, sandbox);
-}
-
-void mlb_policy_charge(lua_State *L, uint64_t units)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	if (!sandbox->guarded)
-		return;
-	sandbox->budget = units > (uint64_t)sandbox->limits.budget ? -1 : sandbox->budget - (int64_t)units;
-	if (units >= HOOK_STEP || sandbox->budget < 0 || sandbox->stop != STOP_NONE)
-		check_limits(L, sandbox);
-}
-
-int64_t mlb_policy_budget_left(lua_State *L)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	if (!sandbox->guarded)
-		return INT64_MAX;
-	return sandbox->budget > 0 ? sandbox->budget : 0;
-}
-
-static void arm_timer(const struct mlb_policy_sandbox *sandbox, unsigned ms)
-{
-	struct itimerval timer = { .it_value = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 } };
-
-	if (sandbox->limits.hard_ms)
-		setitimer(ITIMER_PROF, &timer, NULL);
-}
-
-/* Message handler: the line, while the stack still stands. Runs none of the policy's code: the hook may be off here. */
-static int locate(lua_State *L)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	if (sandbox->line == 0)
-		sandbox->line = policy_line(L);
-	return 1;
-}
-
-/* The clocks and the timer are system calls, which cost as much as a short decision: those of a batch that begin within
- * a lap share them. So a call gets up to a lap more than the soft limit, and up to a lap less than the hard one. */
-static void set_time_limits(struct mlb_policy_sandbox *sandbox)
-{
-	uint64_t limit = (uint64_t)sandbox->limits.soft_ms * 1000000u, lap = limit / LAPS;
-	uint64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
-
-	if (now >= sandbox->lap_end) {
-		sandbox->lap_end = now + lap;
-		sandbox->lap_cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
-		arm_timer(sandbox, sandbox->limits.hard_ms);
-	}
-	sandbox->wall_end = now + limit;
-	sandbox->cpu_end = sandbox->lap_cpu + lap + limit;
-}
-
-static void begin_guard(struct mlb_policy_sandbox *sandbox)
-{
-	sandbox->budget = sandbox->limits.budget;
-	sandbox->stop = STOP_NONE;
-	sandbox->refusals = 0;
-	sandbox->line = 0;
-	set_time_limits(sandbox);
-	sandbox->guarded = true;
-	lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, HOOK_STEP);
-}
-
-static void end_guard(struct mlb_policy_sandbox *sandbox)
-{
-	lua_sethook(sandbox->L, NULL, 0, 0);
-	sandbox->guarded = false;	/* the timer runs on: what we do between two calls takes no time to speak of */
-}
-
-/* Above the error object: false, cause, message, line. */
-static int push_failure(lua_State *L, const struct mlb_policy_sandbox *sandbox)
-{
-	int object = lua_gettop(L);
-
-	lua_pushboolean(L, 0);
-	lua_pushstring(L, stop_causes[sandbox->stop]);
-	if (sandbox->stop != STOP_NONE)
-		push_stop(L);
-	else if (lua_type(L, object) == LUA_TSTRING)	/* what is no string has metamethods: leave it alone */
-		lua_pushvalue(L, object);
-	else
-		lua_pushfstring(L, "(error object is a %s)", luaL_typename(L, object));
-	lua_pushinteger(L, sandbox->line);
-	return 4;
-}
-
-/* guard(fn, ...) -> true, results... | false, cause, message, line: call `fn` within the limits. `cause` is one of
- * stop_causes; `line` is 0 when the error was raised outside the policy's chunk. */
-static int guard(lua_State *L)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-	int status;
-
-	if (sandbox->guarded)
-		return luaL_error(L, "guarded calls do not nest");
-	lua_pushcfunction(L, locate);
-	lua_insert(L, 1);				/* locate fn args... */
-	begin_guard(sandbox);
-	status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1);
-	end_guard(sandbox);
-	if (status == LUA_OK && sandbox->stop == STOP_NONE) {
-		lua_pushboolean(L, 1);
-		lua_replace(L, 1);
-		return lua_gettop(L);
-	}
-	if (status == LUA_ERRMEM && sandbox->stop == STOP_NONE)
-		sandbox->stop = STOP_MEMORY;
-	return push_failure(L, sandbox);
-}
-
-/* suspend(): end the guarded call for an answer from outside. When it is there, the decision runs again from its start. */
-static int suspend(lua_State *L)
-{
-	struct mlb_policy_sandbox *sandbox = sandbox_of(L);
-
-	if (!sandbox->guarded)
-		return luaL_error(L, "only a rule can wait for an answer");
-	set_stop(sandbox, STOP_SUSPEND);
-	return raise_stop(L);
-}
-
 /* load(text, name, environment) -> function | nil, message: compile the policy; text only, never bytecode. */
 static int load_policy(lua_State *L)
 {
@@ -328,9 +50,9 @@ static int load_policy(lua_State *L)
 
 	luaL_checktype(L, 3, LUA_TTABLE);
 	lua_pushfstring(L, "@%s", luaL_checkstring(L, 2));
-	sandbox_of(L)->chunk = lua_tostring(L, -1);
+	mlb_policy_sandbox_of(L)->chunk = lua_tostring(L, -1);
 	lua_setfield(L, LUA_REGISTRYINDEX, CHUNK_KEY);
-	if (luaL_loadbufferx(L, text, length, sandbox_of(L)->chunk, "t") != LUA_OK) {
+	if (luaL_loadbufferx(L, text, length, mlb_policy_sandbox_of(L)->chunk, "t") != LUA_OK) {
 		luaL_pushfail(L);
 		lua_insert(L, -2);
 		return 2;
@@ -355,7 +77,9 @@ static int unpack(lua_State *L)
 /* line() -> the line of the policy that is running; 0 when none is. */
 static int line(lua_State *L)
 {
-	lua_pushinteger(L, policy_line(L));
+	const char *chunk = mlb_policy_sandbox_of(L)->chunk;
+
+	lua_pushinteger(L, chunk ? mlb_policy_line(L, chunk) : 0);
 	return 1;
 }
 
@@ -374,15 +98,15 @@ static int line_of(lua_State *L)
 /* set_memory(bytes): a larger cluster needs a larger replica. */
 static int set_memory(lua_State *L)
 {
-	sandbox_of(L)->limits.memory = (size_t)luaL_checkinteger(L, 1);
+	mlb_policy_sandbox_of(L)->limits.memory = (size_t)luaL_checkinteger(L, 1);
 	return 0;
 }
 
 /* memory() -> used, limit: bytes of the Lua heap. */
 static int memory(lua_State *L)
 {
-	lua_pushinteger(L, (lua_Integer)sandbox_of(L)->used);
-	lua_pushinteger(L, (lua_Integer)sandbox_of(L)->limits.memory);
+	lua_pushinteger(L, (lua_Integer)mlb_policy_sandbox_of(L)->used);
+	lua_pushinteger(L, (lua_Integer)mlb_policy_sandbox_of(L)->limits.memory);
 	return 2;
 }
 
@@ -390,13 +114,13 @@ static const luaL_Reg native[] = {
 	{ "environment", mlb_policy_environment },
 	{ "expose", mlb_policy_expose },
 	{ "freeze", mlb_policy_freeze },
-	{ "guard", guard },
+	{ "guard", mlb_policy_guard },
 	{ "line", line },
 	{ "line_of", line_of },
 	{ "load", load_policy },
 	{ "memory", memory },
 	{ "set_memory", set_memory },
-	{ "suspend", suspend },
+	{ "suspend", mlb_policy_suspend },
 	{ "unpack", unpack },
 	{ NULL, NULL },
 };
@@ -473,7 +197,7 @@ static int open_state(lua_State *L)
 	lua_getfield(L, -1, "new");
 	luaL_newlib(L, native);
 	lua_call(L, 1, 1);
-	lua_rawsetp(L, LUA_REGISTRYINDEX, sandbox_of(L));
+	lua_rawsetp(L, LUA_REGISTRYINDEX, mlb_policy_sandbox_of(L));
 	return 0;
 }
 
@@ -486,7 +210,7 @@ int mlb_policy_sandbox_open(const struct mlb_policy_limits *limits, struct mlb_p
 	if (!sandbox)
 		return -ENOMEM;
 	sandbox->limits = *limits;
-	sandbox->L = lua_newstate(allocate, sandbox);
+	sandbox->L = lua_newstate(mlb_policy_allocate, sandbox);
 	if (!sandbox->L) {
 		free(sandbox);
 		return -ENOMEM;
@@ -520,7 +244,7 @@ static int exchange_values(lua_State *L)
 	struct mlb_policy_writer writer = { exchange->answer + MLB_POLICY_HEADER, exchange->answer + exchange->size };
 	int result;
 
-	lua_rawgetp(L, LUA_REGISTRYINDEX, sandbox_of(L));
+	lua_rawgetp(L, LUA_REGISTRYINDEX, mlb_policy_sandbox_of(L));
 	lua_pushlstring(L, &exchange->type, 1);
 	mlb_policy_push(L, &exchange->value);
 	lua_call(L, 2, 2);
@@ -549,7 +273,7 @@ int mlb_policy_sandbox_answer(struct mlb_policy_sandbox *sandbox, const unsigned
 
 	if (result < 0)
 		return result;
-	arm_timer(sandbox, sandbox->limits.trusted_ms);
+	mlb_policy_arm_timer(sandbox, sandbox->limits.trusted_ms);
 	sandbox->lap_end = 0;
 	sandbox->is_gc_stopped = true;
 	lua_gc(L, LUA_GCSTOP);		/* until mlb_policy_sandbox_rest, or the heap is three quarters full */
@@ -565,7 +289,7 @@ int mlb_policy_sandbox_answer(struct mlb_policy_sandbox *sandbox, const unsigned
 	else
 		result = exchange.length;
 	lua_settop(L, 0);
-	arm_timer(sandbox, 0);
+	mlb_policy_arm_timer(sandbox, 0);
 	return result;
 }
 
@@ -583,7 +307,7 @@ void mlb_policy_sandbox_rest(struct mlb_policy_sandbox *sandbox)
 {
 	if (sandbox->used < sandbox->collected + GARBAGE)
 		return;
-	arm_timer(sandbox, sandbox->limits.trusted_ms);
+	mlb_policy_arm_timer(sandbox, sandbox->limits.trusted_ms);
 	if (full_collection_is_due(sandbox)) {
 		lua_gc(sandbox->L, LUA_GCCOLLECT);
 		sandbox->live = sandbox->used;
@@ -591,7 +315,7 @@ void mlb_policy_sandbox_rest(struct mlb_policy_sandbox *sandbox)
 		lua_gc(sandbox->L, LUA_GCSTEP, 0);
 	}
 	sandbox->collected = sandbox->used;
-	arm_timer(sandbox, 0);
+	mlb_policy_arm_timer(sandbox, 0);
 }
 
 void mlb_policy_sandbox_close(struct mlb_policy_sandbox *sandbox)

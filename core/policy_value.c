@@ -163,15 +163,20 @@ int mlb_policy_put_number(struct mlb_policy_writer *writer, double number)
 	return put_u64(writer, 'd', bits);
 }
 
-int mlb_policy_put_string(struct mlb_policy_writer *writer, const char *bytes, size_t length)
+int mlb_policy_put_string_head(struct mlb_policy_writer *writer, size_t length)
 {
-	unsigned char head[5] = { 's' };
+	unsigned char head[MLB_POLICY_STRING_HEAD] = { 's' };
 	uint32_t packed = htole32((uint32_t)length);
 
-	if (length > MLB_POLICY_FRAME_MAX || (size_t)(writer->end - writer->at) < sizeof(head) + length)
-		return -EMSGSIZE;
 	memcpy(head + 1, &packed, sizeof(packed));
-	mlb_policy_put_raw(writer, head, sizeof(head));
+	return mlb_policy_put_raw(writer, head, sizeof(head));
+}
+
+int mlb_policy_put_string(struct mlb_policy_writer *writer, const char *bytes, size_t length)
+{
+	if (length > MLB_POLICY_FRAME_MAX || (size_t)(writer->end - writer->at) < MLB_POLICY_STRING_HEAD + length)
+		return -EMSGSIZE;
+	mlb_policy_put_string_head(writer, length);
 	return mlb_policy_put_raw(writer, bytes, length);
 }
 

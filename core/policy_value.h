@@ -40,6 +40,8 @@ int mlb_policy_next(struct mlb_policy_reader *reader, struct mlb_policy_token *r
 /* Whether exactly one whole value lies in `bytes`: 0 or -EBADMSG. After 0, mlb_policy_next cannot fail on it. */
 int mlb_policy_check(const unsigned char *bytes, size_t length);
 
+#define MLB_POLICY_STRING_HEAD 5	/* tag and length of a string */
+
 struct mlb_policy_writer {
 	unsigned char *at;
 	unsigned char *end;
@@ -50,6 +52,7 @@ int mlb_policy_put_tag(struct mlb_policy_writer *writer, char tag);
 int mlb_policy_put_integer(struct mlb_policy_writer *writer, int64_t integer);
 int mlb_policy_put_number(struct mlb_policy_writer *writer, double number);
 int mlb_policy_put_string(struct mlb_policy_writer *writer, const char *bytes, size_t length);
+int mlb_policy_put_string_head(struct mlb_policy_writer *writer, size_t length);	/* so many bytes are to follow */
 int mlb_policy_put_table(struct mlb_policy_writer *writer, uint32_t items, uint32_t pairs);
 int mlb_policy_put_raw(struct mlb_policy_writer *writer, const void *bytes, size_t length);
 

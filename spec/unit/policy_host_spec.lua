@@ -205,6 +205,24 @@ describe("State:replay", function()
   end)
 end)
 
+describe("State:set_aside", function()
+  it("is as if the Service had just been made, and leaves nothing behind", function()
+    local brain = fixture()
+    local all = brain.state
+    all.pools:global():free({ record = all.services["a/web"] })	-- from here on its endings are in the set
+    local ranges, count = all.ownership.taken:ranges(), all:count("a")
+    local record = all:set_aside("a/used")
+    assert.is_nil(record.assigned)
+    assert.is_false(all.ownership:is_held("10.0.0.1"))
+    assert.equal("10.0.0.1", all.pools:global():free({ record = record })[1])
+    assert.equal(count - 1, all:count("a"))
+    assert.equal("a/used", all:put_back().key)
+    assert.same(ranges, all.ownership.taken:ranges())
+    assert.equal(count, all:count("a"))
+    assert.equal("keep", brain:decide("a/used").action)
+  end)
+end)
+
 describe("a policy that fails", function()
   local failures = {
     ["raises"] = { "error('oops')", "team.lua:2: oops" },

@@ -214,8 +214,8 @@ describe("policy.store", function()
         assert.same({}, world.events)
         write(world.dir .. "/team.lua", (GOOD:gsub("10%.9%.", "10.8.")))
         local event = until_event(world, "PolicySwapped")
-        assert.truthy(event:find("2 of 2 Services would get another address were they made now "
-          .. "(n/a 10.9.0.1 -> 10.8.0.1, n/b 10.9.0.2 -> 10.8.0.2); none is moved", 1, true), event)
+        assert.truthy(event:find("2 of 2 Services would get another address if made anew, each by itself "
+          .. "(n/a 10.9.0.1 -> 10.8.0.1, n/b 10.9.0.2 -> 10.8.0.1); none is moved", 1, true), event)
         for key, address in pairs({ ["n/a"] = "10.9.0.1", ["n/b"] = "10.9.0.2", ["n/c"] = "192.0.2.1" }) do
           assert.same({ "keep", { address } }, { world.engine:decide(key).action, world.engine:decide(key).addresses })
         end
@@ -237,6 +237,75 @@ describe("policy.store", function()
         assert.truthy(event:find("team.lua:3", 1, true), event)
         assert.truthy(event:find("not b", 1, true), event)
         assert.equal(1, #world.swaps)
+      end))
+
+    it("refuses a version that fails for a Service that waits", with_store({ ["team.lua"] = GOOD },
+      { services = { allocation.service("n/waits") } }, function(world)
+        write(world.dir .. "/team.lua", (GOOD:gsub("function%(_, cluster%)",
+          'function(service, cluster)\n  if service.metadata.name == "waits" then error("why") end')))
+        assert.truthy(until_event(world, "PolicyFailed"):find("fails for Service n/waits: ", 1, true))
+      end))
+
+    local FAILING = GOOD:gsub("function%(_, cluster%)",
+      'function(service, cluster)\n  if #service.spec.ports == 1 then error("ah") end', 1):gsub("tests = .*", "}")
+    it("takes a version that fails where the one before fails too", with_store({ ["team.lua"] = FAILING },
+      nil, function(world)
+        world.engine:set_service(allocation.service("n/a"))
+        world.engine:set_service(allocation.service("n/b", { assigned = "10.9.0.2 team/rule-1" }))
+        write(world.dir .. "/team.lua", (GOOD:gsub("function%(_, cluster%)",
+          'function(service, cluster)\n  if service.metadata.name == "a" then error("still") end')))
+        until_event(world, "PolicySwapped")
+        assert.same({ "10.9.0.1" }, decide(world, "n/c").addresses)
+      end))
+
+    it("refuses a version whose place fails for a live Service", with_store({ ["team.lua"] = GOOD },
+      { services = SERVICES() }, function(world)
+        world.engine:set_node(allocation.node("node-1", "192.0.2.9"))
+        write(world.dir .. "/team.lua", (GOOD:gsub("rules =", "place = function(group, nodes)\n"
+          .. "  return { nodes[1].name, nodes[2].name } end, rules =", 1)))
+        local event = until_event(world, "PolicyFailed")
+        assert.truthy(event:find("place fails for Service n/", 1, true), event)
+        assert.truthy(event:find("team.lua:3: ", 1, true), event)
+        assert.equal(1, #world.swaps)
+      end))
+
+    it("shows the policy each Service as its user made it", with_store({ ["team.lua"] = GOOD },
+      { services = { allocation.service("n/a", { assigned = "10.9.0.1 team/rule-1", status = { "10.9.0.1" },
+        annotations = { mine = "yes" } }) } }, function(world)
+        world.engine:set_configmap(allocation.configmap({ policy = "team", ["cidr-global"] = "10.9.0.0/24" }))
+        write(world.dir .. "/team.lua", [[return { api = 1, rules = { function(service, cluster)
+          local seen = {}
+          for name in pairs(service.metadata.annotations) do seen[#seen + 1] = name end
+          for name in pairs(service.metadata.labels) do seen[#seen + 1] = name end
+          seen[#seen + 1] = service.spec.loadBalancerIP
+          for _, entry in ipairs(service.status and service.status.loadBalancer.ingress or {}) do
+            seen[#seen + 1] = entry.ip
+          end
+          local pool = cluster.global_pool()
+          error(("%s; counted %d, used %d, next %s"):format(table.concat(seen, " "), cluster.count{}, pool.used,
+            pool:free()))
+        end } }]])
+        local event = until_event(world, "PolicyFailed")
+        assert.truthy(event:find(": mine; counted 0, used 0, next 10.9.0.1;", 1, true), event)
+      end))
+
+    it("goes on with the process of the dry run, which knows the cluster, and what changed meanwhile",
+      with_store({ ["team.lua"] = GOOD }, nil, function(world)
+        for i = 1, 250 do
+          world.engine:set_service(allocation.service("n/s" .. i, { assigned = "10.9.0." .. i .. " team/rule-1" }))
+        end
+        write(world.dir .. "/team.lua", GOOD .. "\n-- another")
+        local backend = loop.until_true(function() return next(world.host.following) end, 10, "the dry run")
+        loop.until_true(function()
+          local seen = backend:describe("team")
+          return not seen or seen.services > 0
+        end, 10, "fed")
+        world.engine:set_service(allocation.service("n/new"))
+        world.engine:remove_service("n/s7")
+        until_event(world, "a new version is in use")
+        assert.equal(250, world.store.backend:describe("team").services)
+        assert.is_nil(next(world.host.following))
+        assert.same({ "10.9.0.251" }, world.engine:decide("n/new").addresses)
       end))
 
     it("asks nobody outside", with_store({ ["team.lua"] = GOOD }, { services = SERVICES(),

@@ -42,8 +42,8 @@ end
 --- Take a Service as the API has it now.
 -- @treturn boolean  whether an address came free by it: then `pending()` may be tried when `next_expiry()` is over
 function Engine:set_service(object)
-  self.host:feed("set_service", object)
   local record, freed = self.state:set_service(object)
+  self.host:feed("set_service", object)	-- after it was filled in
   if record then
     self.waiting[record.key] = is_waiting(record)
   else

@@ -220,6 +220,26 @@ function service.read(object, settings)
   return record
 end
 
+--- The record of a Service as it would be had it been made just now: no address, and nobody asked for one.
+function service.anew(record)
+  return { key = record.key, namespace = record.namespace, name = record.name, object = record.object,
+    created = record.created, version = record.version, is_load_balancer = record.is_load_balancer,
+    ports = record.ports, is_cluster_policy = record.is_cluster_policy, wanted = record.wanted }
+end
+
+--- Take from an object what allocators and announcers wrote into it.
+-- @tparam table object  a copy: it is changed
+-- @treturn table  the object
+function service.as_made(object)
+  local metadata = object.metadata
+  for _, name in ipairs({ fields.ASSIGNED, fields.ADDRESSES, fields.PLACE, fields.HOST }) do
+    metadata.annotations[name] = nil
+  end
+  metadata.labels[fields.LABEL] = nil
+  object.spec.loadBalancerIP, object.status = nil, nil
+  return object
+end
+
 --- The order in which Services are decided, and which of two keeps an address: creationTimestamp, namespace, name.
 function service.is_older(a, b)
   if a.created ~= b.created then return a.created < b.created end

@@ -166,6 +166,26 @@ function State:give_back(key)
   end
 end
 
+--- Look at a Service that has addresses as if it had been made just now, and had none yet. Nothing else may change
+-- until `put_back`; its `object` still is the one with the addresses (see `service.as_made`).
+-- @treturn table  the record it has meanwhile
+function State:set_aside(key)
+  local old = self.services[key]
+  local record = service.anew(old)
+  put(self, old, record, false)
+  self.aside = old
+  return record
+end
+
+--- End `set_aside`.
+-- @treturn table  the record with the addresses
+function State:put_back()
+  local old = self.aside
+  self.aside = nil
+  put(self, self.services[old.key], old, false)
+  return old
+end
+
 local function node_addresses(object)
   local list = {}
   local status = type(object.status) == "table" and object.status or {}

@@ -31,11 +31,24 @@ local ATTEMPTS = 3
 -- `durations`: {name = moonlb.histogram of the seconds that its decisions took}
 function host.new(options)
   local self = setmetatable({ now = options.now or os.time, fallback = options.fallback or STOCK, backends = {},
-    trusted = trusted.new({ http = options.http }), policies = {}, bench = {}, missing = {}, failures = {},
-    durations = {} }, Host)
+    trusted = trusted.new({ http = options.http }), policies = {}, following = {}, bench = {}, missing = {},
+    failures = {}, durations = {} }, Host)
   local text = options.stock or assert(runtime.source("policies/default.lua"), "the stock policy is not in the binary")
   assert(self:load(STOCK, text, "policies/default.lua"))
   return self
+end
+
+--- Put a policy in charge that a back end has loaded.
+-- @tparam string name
+-- @tparam table loaded  what the back end said of it
+-- @tparam string file
+-- @tparam table backend
+function Host:install(name, loaded, file, backend)
+  local old = self.policies[name]
+  if old and old.backend ~= backend then old.backend:forget(name) end
+  self.policies[name] = { backend = backend, file = file, tests = loaded.tests, rules = loaded.rules,
+    has_place = loaded.has_place }
+  self.bench[name], self.missing[name] = nil, nil
 end
 
 --- Load a policy, or put a new text in its place. The old one stays when the new one is bad.
@@ -48,11 +61,7 @@ function Host:load(name, text, file, backend)
   backend = backend or self.trusted
   local loaded, message, code = backend:load(name, text, file)
   if not loaded then return nil, message, code end
-  local old = self.policies[name]
-  if old and old.backend ~= backend then old.backend:forget(name) end
-  self.policies[name] = { backend = backend, file = file, tests = loaded.tests, rules = loaded.rules,
-    has_place = loaded.has_place }
-  self.bench[name], self.missing[name] = nil, nil
+  self:install(name, loaded, file, backend)
   return loaded
 end
 
@@ -77,9 +86,23 @@ function Host:policy(name)
   return find(self, name)
 end
 
+--- Feed a back end from now on, which is in charge of nothing yet.
+function Host:follow(backend)
+  self.following[backend] = true
+end
+
+--- End `follow`.
+function Host:unfollow(backend)
+  self.following[backend] = nil
+end
+
 --- Tell the back ends that keep a replica what changed: `operation` is a method of `moonlb.allocator.state`.
 function Host:feed(operation, ...)
   local told = {}
+  for backend in pairs(self.following) do
+    told[backend] = true
+    backend:feed(operation, ...)
+  end
   for _, policy in pairs(self.policies) do
     if policy.backend.feed and not told[policy.backend] then
       told[policy.backend] = true
@@ -191,6 +214,16 @@ local function judge(state, record, name, outcome)
   if list then return kind == "dhcp" and "dhcp" or "assign", list end
   return "rejected", nil, fault(name, outcome, why)
 end
+
+--- Judge what a back end said of a Service, as every decision is judged, and do nothing about it.
+-- @tparam State state
+-- @tparam table record  of the Service
+-- @tparam string name  of the policy
+-- @tparam table outcome
+-- @treturn string  verdict: assign, dhcp, refuse, pass, error or rejected
+-- @treturn table|nil  addresses
+-- @treturn table|nil  `{policy=, rule=, where=, reason=}` of a failure (error or rejected)
+host.judge = judge
 
 -- An outcome becomes what the engine gets to see.
 local function conclude(name, outcome, verdict, addresses, failure)

@@ -9,6 +9,7 @@
 local address = require("moonlb.core.address")
 local api = require("moonlb.policy.api")
 local decision = require("moonlb.policy.decision")
+local service = require("moonlb.allocator.service")
 local state = require("moonlb.allocator.state")
 
 local inside = {}
@@ -218,15 +219,21 @@ local function ended(self, cause, message, line, rule_line)
   return { kind = "error", cause = cause, reason = brief(message), line = line > 0 and line or rule_line }
 end
 
+-- A copy of the object of its own for each decision.
+local function view_of(self, record, is_anew)
+  local object = self.native.unpack(rawget(record.object, 1))
+  return is_anew and service.as_made(object) or object
+end
+
 -- Runs guarded, all rules in one call: each of them within the limits, and all together. The object is unpacked for
 -- the policy's own rules alone: those of the stock policy look at no more than the Service's name.
-local function try_rules(self, record)
+local function try_rules(self, record, is_anew)
   local passes, list, is_stock, cluster, object = {}, self.list, self.is_stock, self.api.cluster, nil
   self.passes = passes
   local name = { metadata = { namespace = record.namespace, name = record.name } }
   for i = 1, #list do
     local rule = list[i]
-    if not is_stock[rule] and not object then object = self.native.unpack(rawget(record.object, 1)) end
+    if not is_stock[rule] and not object then object = view_of(self, record, is_anew) end
     local value, reason = rule(object or name, cluster)
     if value ~= nil then return value end
     passes[i] = type(reason) == "string" and brief(reason) or false
@@ -234,8 +241,8 @@ local function try_rules(self, record)
   return nil
 end
 
-local function run_rules(self, record)
-  local ok, value, message, line = self.native.guard(try_rules, self, record)
+local function run_rules(self, record, is_anew)
+  local ok, value, message, line = self.native.guard(try_rules, self, record, is_anew)
   local passes = self.passes
   local rule_line = self.lines[#passes + 1]
   local outcome = ok and (meaning(value, rule_line) or { kind = "pass" })
@@ -254,23 +261,31 @@ local function lend(self, record, outcome)
   if self.state:lend(record.key, list) then self.lent[record.key] = true end
 end
 
--- `is_last`: of the batch; whoever asks next has been told what became of it.
+-- `is_last`: of the batch; whoever asks next has been told what became of it. True for a Service that would get what it
+-- has: of 10,000 in a dry run those are most, and an outcome of each would cost the host more than all else.
 local function decide_one(self, request, is_last)
   local record = self.state.services[request.key]
   if not record then return faulty("the worker does not know this Service", 0) end
+  if request.is_anew then record = self.state:set_aside(request.key) end
   self.answers, self.wanted = request.http or {}, nil
   self.api:begin(self.state, record, request)
-  local outcome = run_rules(self, record)
+  local outcome = run_rules(self, record, request.is_anew)
   self.answers = nil
   outcome.exhausted, outcome.log = self.api.exhausted, self.api.lines and self.api.lines[1] and self.api.lines or nil
-  if outcome.addresses and not is_last then lend(self, record, outcome) end
+  if request.is_anew then
+    local had = self.state:put_back().assigned
+    if outcome.addresses and table.concat(outcome.addresses, ",") == table.concat(had, ",") then return true end
+  elseif outcome.addresses and not is_last then
+    lend(self, record, outcome)
+  end
   return outcome
 end
 
---- 'D' {{now=, utc=}, {key=, request=, request_error=, http={[url]=answer}}...}: decide, one after the other.
--- Answers 'D'
--- {outcomes=, is_spoiled=}. A call that a limit ended may have left the replica or the policy half changed: then the
--- rest of the batch is not answered, and this state is at its end.
+--- 'D' {{now=, utc=}, {key=, request=, request_error=, is_anew=, http={[url]=answer}}...}: decide, one after the other;
+-- `is_anew`: a Service that has an address, as if it had been made just now, and without effect on the others. Answers
+-- 'D' {outcomes=, is_spoiled=}; an outcome is true for one that would get what it has. A call that a limit ended may
+-- have left the replica or the policy half changed: then the rest of the batch is not answered, and this state is at
+-- its end.
 function Inside:decide(value)
   end_loans(self)
   set_clock(self, value)
@@ -325,8 +340,8 @@ local HANDLERS = { T = Inside.add_text, L = Inside.load,
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(native.expose, native.line), rules = {}, rule_names = {}, is_stock = {}, lent = {},
-    pieces = {}, now = 0, utc = 0 }, Inside)
+  local self = setmetatable({ native = native, api = api.new(native.expose, native.line), rules = {}, rule_names = {},
+    is_stock = {}, lent = {}, pieces = {}, now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)
   return function(kind, value)

@@ -1,98 +1,21 @@
---- The dry run before a policy is swapped: the Services that it decides are decided anew on a copy of what is, beside
--- the loop's work, by the version in use and by the new one. Nothing is written, and nobody outside is asked.
+--- The dry run before a policy is swapped: every Service that it decides is decided as if it had been made just now,
+-- each by itself, all others being as they are. The back end's replica of the cluster is the one it goes on with when
+-- the policy is taken; nothing is written, and nobody outside is asked.
 -- @module moonlb.policy.replay
 local async = require("moonlb.async")
-local engine = require("moonlb.allocator.engine")
-local fields = require("moonlb.allocator.fields")
+local placing = require("moonlb.allocator.placing")
+local policy_host = require("moonlb.policy.host")
 local service = require("moonlb.allocator.service")
-local uv = require("luv")
 
 local replay = {}
 
--- Work of one turn of the loop, seconds; Services decided together.
-local TURN, BATCH = 0.003, 12
--- Growth of the heap until the collector is given a cycle.
-local GROWTH = 1.25
--- Items that are sorted in one go.
-local RUN = 256
+--- Services that a report names.
+replay.NAMED = 5
 
-local function is_over_since(began)
-  return (uv.hrtime() - began) / 1e9 >= TURN
-end
-
--- A whole cycle of the collector in slices, while nothing is allocated here.
-local function collect()
-  local is_done
-  repeat
-    local began = uv.hrtime()
-    repeat is_done = collectgarbage("step", 0) until is_done or is_over_since(began)
-    async.sleep(0)
-  until is_done
-end
-
--- Gives the loop a turn when this one had its share of time, and the collector its own turns.
-local function pacer()
-  local began, most = uv.hrtime(), collectgarbage("count") * GROWTH
-  return function()
-    if not is_over_since(began) then return end
-    async.sleep(0)
-    if not collectgarbage("isrunning") and collectgarbage("count") > most then
-      collect()
-      most = collectgarbage("count") * GROWTH
-    end
-    began = uv.hrtime()
-  end
-end
-
-local stopped = 0
-
-local function restart_collector()
-  stopped = stopped - 1
-  if stopped == 0 then collectgarbage("restart") end
-end
-
---- What is allocated while the collector marks, it marks in one go at the end: with a copy of 10,000 Services that
--- holds the loop for 100 ms. So a dry run stops it, and lets it do whole cycles in pauses of its own.
--- @treturn table  to be closed: then the collector goes on by itself
-function replay.hold_collector()
-  stopped = stopped + 1
-  collectgarbage("stop")
-  return setmetatable({}, { __close = restart_collector })
-end
-
--- Two sorted lists as one.
-local function merge(a, b, is_before, pace)
-  local result, i, j = {}, 1, 1
-  for n = 1, #a + #b do
-    local x, y = a[i], b[j]
-    if y == nil or (x ~= nil and not is_before(y, x)) then
-      result[n], i = x, i + 1
-    else
-      result[n], j = y, j + 1
-    end
-    if n % RUN == 0 then pace() end
-  end
-  return result
-end
-
--- table.sort in slices: 10,000 Services in one go would hold the loop.
-local function sorted(list, is_before, pace)
-  local runs = {}
-  for first = 1, #list, RUN do
-    local run = table.move(list, first, math.min(first + RUN - 1, #list), 1, {})
-    table.sort(run, is_before)
-    runs[#runs + 1] = run
-    pace()
-  end
-  while #runs > 1 do
-    local merged = {}
-    for i = 1, #runs, 2 do
-      merged[#merged + 1] = runs[i + 1] and merge(runs[i], runs[i + 1], is_before, pace) or runs[i]
-    end
-    runs = merged
-  end
-  return runs[1] or {}
-end
+-- Services that are looked at in one turn of the loop; that are decided together; that are placed at most.
+local SLICE, BATCH, PLACED = 250, 100, 50
+-- A decision that no longer fits, since the cluster changed meanwhile, is asked for again, so often.
+local ATTEMPTS = 3
 
 local function policy_of(live, record)
   return live.settings.policy or live.state.config:policy(record.namespace)
@@ -100,139 +23,139 @@ end
 
 -- A pool gave the Service its address: the policy's own doing, and not its user's.
 local function is_given(record)
-  if record.why_ignored or record.is_deleting or not record.assigned or record.is_edited then return false end
+  if not record.assigned or record.is_edited then return false end
   local rule = record.by and record.by:match("([^/]*)$")
   return rule ~= nil and rule ~= "static" and rule ~= "dhcp" and not service.is_unspecified(record.assigned[1])
 end
 
--- The keys of a table, so that it may change while they are gone through in slices.
-local function keys_of(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  return keys
+-- What there is to try for a Service; nil when nothing is.
+local function case_of(record)
+  if record.why_ignored or record.is_deleting or record.reserved then return nil end
+  if is_given(record) then return { key = record.key, has = table.concat(record.assigned, ",") } end
+  if record.assigned then return nil end
+  return { key = record.key, request = record.request, request_error = record.request_error }
 end
 
---- The Services whose address a policy would decide, were they new. Inside a task.
+--- The Services that a policy decides: those that have an address by it, and those that wait for one. Inside a task.
 -- @tparam Engine live
 -- @tparam string name  of the policy
--- @treturn table  {key = addresses as text}
--- @treturn number  how many
-function replay.concerned(live, name)
-  local result, count, pace = {}, 0, pacer()
-  for _, key in ipairs(keys_of(live.state.services)) do
+-- @treturn table  array of `{key=, has=addresses as text|nil, request=, request_error=}`
+function replay.cases(live, name)
+  local keys, cases = {}, {}
+  for key in pairs(live.state.services) do keys[#keys + 1] = key end
+  for i, key in ipairs(keys) do
     local record = live.state.services[key]
-    if record and policy_of(live, record) == name and is_given(record) then
-      result[key], count = table.concat(record.assigned, ","), count + 1
+    cases[#cases + 1] = record and policy_of(live, record) == name and case_of(record) or nil
+    if i % SLICE == 0 then async.sleep(0) end
+  end
+  return cases
+end
+
+local function requests_of(cases)
+  local requests = {}
+  for i, case in ipairs(cases) do
+    requests[i] = { key = case.key, request = case.request, request_error = case.request_error,
+      is_anew = case.has ~= nil or nil }
+  end
+  return requests
+end
+
+-- Decide some by a policy; into `results` goes, for those that would not get what they have, `{addresses=text|nil,
+-- failure=|nil, is_from_outside=|nil}`. Returns those whose decision did not fit and may do so now: the cluster changed
+-- meanwhile.
+local function try_batch(state, policy, cases, results)
+  local version, again = state.ownership.version, {}
+  for i, outcome in ipairs(policy.backend:rehearse(policy.name, requests_of(cases), state)) do
+    local case = cases[i]
+    local record = state.services[case.key]
+    if record and outcome.kind ~= "same" then
+      local verdict, addresses, failure = policy_host.judge(state, record, policy.name, outcome)
+      results[case.key] = { addresses = addresses and table.concat(addresses, ",") or nil, failure = failure,
+        is_from_outside = outcome.is_from_outside }
+      if verdict == "rejected" and state.ownership.version ~= version then again[#again + 1] = case end
     end
-    pace()
   end
-  return result, count
+  return again
 end
 
-local function without(map, ...)
-  local result = {}
-  for name, value in pairs(map) do result[name] = value end
-  for i = 1, select("#", ...) do result[select(i, ...)] = nil end
-  return result
-end
-
--- The object as its user made it.
-local function stripped(object)
-  local metadata = without(object.metadata)
-  metadata.annotations = without(metadata.annotations, fields.ASSIGNED, fields.ADDRESSES, fields.PLACE)
-  metadata.labels = without(metadata.labels, fields.LABEL)
-  return { kind = "Service", metadata = metadata, spec = without(object.spec, "loadBalancerIP") }
-end
-
--- An engine that knows what the live one knows, but for the addresses of some Services.
-local function copy_of(live, host, keys, pace)
-  local brain = engine.new({ now = live.state.ownership.now, utc = live.state.ownership.utc, host = host,
-    settings = live.settings })
-  brain:set_configmap(live.state.configmap)
-  for _, key in ipairs(keys_of(live.state.services)) do
-    local record = live.state.services[key]
-    if record then brain:set_service(keys[key] and stripped(record.object) or record.object) end
-    pace()
-  end
-  for _, entry in ipairs(live.state.ownership.exclusions) do
-    if not entry.reason:find("^address of node ") then brain:exclude(entry.text, entry.reason) end
-  end
-  for _, name in ipairs(keys_of(live.state.nodes)) do
-    if live.state.nodes[name] then brain:set_node(live.state.nodes[name].object) end
-    pace()
-  end
-  return brain
-end
-
--- Decide some at once, so that a worker gets them in one message.
-local function decide_batch(brain, batch, results)
-  local tasks = {}
-  for i, key in ipairs(batch) do
-    tasks[i] = async.run(function()
-      local decision = brain:decide(key)
-      results[key] = decision
-      if decision and decision.addresses[1] and decision.action ~= "keep" then brain:reserve(key, decision) end
-    end)
-  end
-  for _, task in ipairs(tasks) do task:join() end
-end
-
---- Decide Services anew, inside a task.
--- @tparam Engine live
--- @tparam Host host  in which the policy is loaded, and which is used for nothing else
--- @tparam table keys  {key = anything}: of the Services
--- @tparam[opt] function is_over  asked between batches: whether to give up
--- @treturn table|nil  {key = decision, see `Engine.decide`}; nil when given up
-function replay.run(live, host, keys, is_over)
-  local _ <close> = replay.hold_collector()
-  local pace = pacer()
-  local brain = copy_of(live, host, keys, pace)
-  local order, results, batch = {}, {}, {}
-  for key in pairs(keys) do
-    if brain.state.services[key] then order[#order + 1] = brain.state.services[key] end
-  end
-  order = sorted(order, service.is_older, pace)
-  for i, record in ipairs(order) do
-    batch[#batch + 1] = record.key
-    if #batch == BATCH or i == #order then
-      decide_batch(brain, batch, results)
-      batch = {}
-      pace()
-      if is_over and is_over() then return nil end
-    end
+local function rehearse(state, policy, cases)
+  local results = {}
+  for _ = 1, ATTEMPTS do
+    cases = try_batch(state, policy, cases, results)
+    if not cases[1] then break end
   end
   return results
 end
 
-local function show(decision)
-  if not decision then return nil end
-  return decision.addresses[1] and table.concat(decision.addresses, ",") or "pending"
+-- The first few of many, by key.
+local function keep_first(list, item)
+  local at = #list + 1
+  while at > 1 and item.key < list[at - 1].key do at = at - 1 end
+  if at <= replay.NAMED then table.insert(list, at, item) end
+  list[replay.NAMED + 1] = nil
 end
 
---- Who would differ. Inside a task.
--- @tparam table have  {key = text}: what the Services have
--- @tparam table|nil before  decisions of the version in use; nil: there is none, and what they have counts
--- @tparam table after  decisions of the new one
--- @treturn table  array of `{key=, before=, after=}`, by key; those that an answer from outside decides are left out
--- @treturn table|nil  the first decision in which the new version failed, by key
--- @treturn number  in how many it failed
-function replay.compare(have, before, after)
-  local differences, first, failures, pace = {}, nil, 0, pacer()
-  for key, text in pairs(have) do
-    local new, old = after[key], before and before[key]
-    if new and new.failure then
-      failures = failures + 1
-      if not first or key < first.namespace .. "/" .. first.name then first = new end
-    end
-    local is_known = new and not new.is_from_outside and not (old and old.is_from_outside)
-    local was = before and show(old) or text
-    if is_known and show(new) ~= was then
-      differences[#differences + 1] = { key = key, before = was, after = show(new) }
-    end
-    pace()
+local function tally(report, case, old, new)
+  local was, is = old.addresses or "pending", new.addresses or "pending"
+  if new.failure and not old.failure then
+    report.failed = report.failed + 1
+    keep_first(report.failures, { key = case.key, failure = new.failure })
+  elseif not new.failure and case.has and not old.is_from_outside and was ~= is then
+    report.differ = report.differ + 1
+    keep_first(report.differences, { key = case.key, before = was, after = is })
   end
-  differences = sorted(differences, function(a, b) return a.key < b.key end, pace)
-  return differences, first, failures
+end
+
+-- Those that the new version would decide otherwise than they are: they alone are worth a look at the present one.
+local function doubtful(cases, after)
+  local list = {}
+  for _, case in ipairs(cases) do
+    local new = after[case.key]
+    if new and (new.failure or (case.has and not new.is_from_outside)) then list[#list + 1] = case end
+  end
+  return list
+end
+
+--- Decide Services in a dry run, inside a task.
+-- @tparam Engine live
+-- @tparam table candidate  `{name=, file=, backend=}`: the new version
+-- @tparam table|nil present  the version in charge; nil: there is none, and what the Services have counts
+-- @tparam table cases  of `replay.cases`
+-- @tparam function is_over  asked between batches: whether to give up
+-- @treturn table|nil  `failed`: in how many cases the new version fails and the present one does not; `failures`: the
+-- first of them, by key: array of `{key=, failure=}`; `differ`, `differences`: where it gives another address than that
+-- does: array of `{key=, before=, after=}`, without those that an answer from outside decides. Nil when given up
+function replay.run(live, candidate, present, cases, is_over)
+  local report = { failed = 0, failures = {}, differ = 0, differences = {} }
+  for first = 1, #cases, BATCH do
+    local batch = table.move(cases, first, math.min(first + BATCH - 1, #cases), 1, {})
+    local after = rehearse(live.state, candidate, batch)
+    local doubts = doubtful(batch, after)
+    local before = present and doubts[1] and rehearse(live.state, present, doubts) or {}
+    for _, case in ipairs(doubts) do
+      tally(report, case, before[case.key] or { addresses = case.has }, after[case.key])
+    end
+    if is_over() then return nil end
+  end
+  return report
+end
+
+--- Let a policy rank nodes for some Services that have an address, inside a task.
+-- @treturn table|nil  the first case in which it failed
+-- @treturn string|nil  what was wrong, with file and line
+function replay.place(live, policy, cases)
+  local tried = 0
+  for _, case in ipairs(cases) do
+    local record = live.state.services[case.key]
+    if tried == PLACED then break end
+    if case.has and record and record.assigned then
+      tried = tried + 1
+      local group = placing.group(live.state, record, record.assigned)
+      local names, message = policy.backend:place(policy.name, group, nil, live.state)
+      if not names then return case, message end
+    end
+  end
+  return nil
 end
 
 return replay

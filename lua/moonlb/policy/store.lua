@@ -1,7 +1,8 @@
 --- Mounted policies: watches the folder, and brings each new text into use or says why not.
 --
--- A text is compiled in a worker of its own, its tests are run there, and the Services that it would decide are decided
--- anew as a dry run. Only then it takes the place of the version before, whole. A bad one changes nothing.
+-- A text is compiled in a worker of its own, its tests are run in another, and the Services that it would decide are
+-- decided anew as a dry run. Only then that worker, which knows the cluster by now, takes the place of the one of the
+-- version before. A bad one changes nothing.
 -- @module moonlb.policy.store
 local async = require("moonlb.async")
 local folder = require("moonlb.policy.folder")
@@ -20,8 +21,6 @@ Store.__index = Store
 local STOCK = "default"
 -- Bounds of one trial: how many tests, and seconds for all of them and for the dry run.
 local MAX_TESTS, TEST_SECONDS, REPLAY_SECONDS = 200, 10, 30
--- Services named in an Event.
-local NAMED = 5
 
 --- @tparam table options  `dir`; `host`: the live one; `settings`: those of `moonlb.allocator.service`, a plain table;
 -- `now`, `utc`: clocks; `outside`: see `moonlb.policy.outside`, or nil; `emit(type, reason, message)`: an Event;
@@ -30,7 +29,7 @@ local NAMED = 5
 function store.new(options)
   local self = setmetatable({ host = options.host, settings = options.settings, now = options.now or runtime.boottime,
     utc = options.utc or runtime.walltime, emit = options.emit or function() end,
-    on_swap = options.on_swap or function() end, texts = {}, loaded = {}, policies = {} }, Store)
+    on_swap = options.on_swap or function() end, texts = {}, policies = {} }, Store)
   self.backend = worker.new({ settings = self.settings, now = self.now, utc = self.utc, http = options.outside })
   self.folder = folder.new(options.dir, function() self:refresh() end)
   return self
@@ -40,10 +39,6 @@ end
 -- @tparam Engine engine
 function Store:attach(engine)
   self.engine = engine
-end
-
-local function open_trial(self, name, text, file)
-  return offline.open(name, text, file, { settings = self.settings, now = self.now, utc = self.utc })
 end
 
 -- What is wrong with a text at first sight; nil when nothing is.
@@ -60,68 +55,62 @@ local function fault_of(name, text, file)
   return nil
 end
 
-local function test_fault(self, trial, name, file)
-  local list = trial.loaded.tests or {}
+-- Run a policy's tests, in a worker that ends with them.
+local function test_fault(self, name, text, file, list)
+  if rawlen(list) == 0 then return nil end
   if rawlen(list) > MAX_TESTS then
     return ("%s: %d tests, at most %d are run"):format(file, rawlen(list), MAX_TESTS)
   end
+  local trial, message = offline.open(name, text, file, { settings = self.settings, now = self.now, utc = self.utc })
+  if not trial then return message end
   local deadline = self.now() + TEST_SECONDS
-  for _, result in ipairs(tests.run(trial.host, name, function() return self.now() > deadline end)) do
+  local results = tests.run(trial.host, name, function() return self.now() > deadline end)
+  trial:close()
+  for _, result in ipairs(results) do
     if result.failure then return ("%s: test %q failed: %s"):format(file, result.name, result.failure) end
   end
   return nil
 end
 
--- Nobody outside is asked in a dry run.
-local NOBODY = { ask = function() return { error = "nobody is asked in a dry run" } end }
-
-local function replay_one(self, trial, name, keys)
-  trial.backend.http = NOBODY
-  trial.backend:reset(name)
-  local deadline = self.now() + REPLAY_SECONDS
-  return replay.run(self.engine, trial.host, keys, function() return self.now() > deadline end)
-end
-
--- What the version in use would decide; nil when there is none.
-local function replay_present(self, name, keys)
-  local policy = self.host:policy(name)
-  local trial = self.loaded[name] and open_trial(self, name, self.loaded[name], policy.file)
-  if not trial then return nil end
-  local decisions = replay_one(self, trial, name, keys)
-  trial:close()
-  return decisions
-end
-
-local function describe_differences(differences, count)
+local function describe_differences(report, count)
   local parts = {}
-  for i = 1, math.min(NAMED, #differences) do
-    local it = differences[i]
-    parts[i] = ("%s %s -> %s"):format(it.key, it.before, it.after)
-  end
-  if #differences > NAMED then parts[#parts + 1] = "..." end
-  return ("%d of %d Services would get another address were they made now (%s); none is moved")
-    :format(#differences, count, table.concat(parts, ", "))
+  for i, it in ipairs(report.differences) do parts[i] = ("%s %s -> %s"):format(it.key, it.before, it.after) end
+  if report.differ > #parts then parts[#parts + 1] = "..." end
+  return ("; %d of %d Services would get another address if made anew, each by itself (%s); none is moved")
+    :format(report.differ, count, table.concat(parts, ", "))
+end
+
+local function describe_failures(report, name)
+  local failure = report.failures[1].failure
+  local where = failure.where or name
+  return ("it fails for Service %s%s: %s%s"):format(report.failures[1].key,
+    report.failed > 1 and (" and %d others"):format(report.failed - 1) or "",
+    failure.reason:find(where, 1, true) and "" or where .. ": ", failure.reason)
+end
+
+-- Where `place` of the new version fails and that of the present one does not; nil when it does nowhere.
+local function place_fault(self, candidate, present, cases)
+  if not candidate.loaded.has_place then return nil end
+  local case, message = replay.place(self.engine, candidate, cases)
+  if not case or (present and present.has_place and replay.place(self.engine, present, { case })) then return nil end
+  return ("place fails for Service %s: %s"):format(case.key, message)
 end
 
 -- Try a policy on the live Services. Returns what is to be said of it; or nil and what is wrong.
-local function dry_run(self, trial, name)
-  if not self.engine then return "" end
-  local _ <close> = replay.hold_collector()
-  local have, count = replay.concerned(self.engine, name)
-  if count == 0 then return "" end
-  local after = replay_one(self, trial, name, have)
-  if not after then return ("; the dry run was given up after %d s"):format(REPLAY_SECONDS) end
-  local differences, failed, failures = replay.compare(have, nil, after)
-  if failed then
-    local failure = failed.failure
-    local where = failure.where or name
-    return nil, ("it fails for Service %s/%s%s: %s%s"):format(failed.namespace, failed.name,
-      failures > 1 and (" and %d others"):format(failures - 1) or "",
-      failure.reason:find(where, 1, true) and "" or where .. ": ", failure.reason)
-  end
-  local before = #differences > 0 and replay_present(self, name, have)
-  if before then differences = replay.compare(have, before, after) end
-  return #differences > 0 and "; " .. describe_differences(differences, count) or ""
+local function dry_run(self, candidate)
+  local name = candidate.name
+  local cases = self.engine and replay.cases(self.engine, name) or {}
+  if #cases == 0 then return "" end
+  local deadline = self.now() + REPLAY_SECONDS
+  local in_charge = self.backend:has(name) and self.host:policy(name)
+  local present = in_charge and { name = name, file = in_charge.file, backend = self.backend,
+    has_place = in_charge.has_place }
+  local report = replay.run(self.engine, candidate, present, cases, function() return self.now() > deadline end)
+  if not report then return ("; the dry run was given up after %d s"):format(REPLAY_SECONDS) end
+  if report.failed > 0 then return nil, describe_failures(report, name) end
+  local fault = place_fault(self, candidate, present, cases)
+  if fault then return nil, fault end
+  return report.differ > 0 and describe_differences(report, #cases) or ""
 end
 
 local function say_failed(self, name, message)
@@ -140,22 +129,34 @@ function Store:describe_failure(name)
     entry.is_loaded and "the version before stays in use" or "it is not in use")
 end
 
+-- A policy in a worker of its own that may become the one in charge. Nil and what is wrong when it does not compile.
+local function open_candidate(self, name, text, file)
+  local backend = worker.new({ settings = self.settings, now = self.now, utc = self.utc })
+  local loaded, message = backend:load(name, text, file)
+  if loaded then return { name = name, file = file, backend = backend, loaded = loaded } end
+  backend:close()
+  return nil, message
+end
+
+local function put_in_charge(self, candidate)
+  self.backend:adopt(candidate.backend, candidate.name)
+  self.host:install(candidate.name, candidate.loaded, candidate.file, self.backend)
+end
+
 -- Compile, test, try, swap. Inside a task.
 local function bring_in(self, name, text, file)
   local fault = fault_of(name, text, file)
   if fault then return nil, fault end
-  local trial, message = open_trial(self, name, text, file)
-  if not trial then return nil, message end
+  local candidate, message = open_candidate(self, name, text, file)
+  if not candidate then return nil, message end
   local said
-  message = test_fault(self, trial, name, file)
-  if not message then said, message = dry_run(self, trial, name) end
-  trial:close()
-  if not said then return nil, message end
-  local loaded
-  loaded, message = self.host:load(name, text, file, self.backend)
-  if not loaded then return nil, message end
-  self.loaded[name] = text
-  return said
+  self.host:follow(candidate.backend)
+  message = test_fault(self, name, text, file, candidate.loaded.tests or {})
+  if not message then said, message = dry_run(self, candidate) end
+  if said then put_in_charge(self, candidate) end
+  self.host:unfollow(candidate.backend)
+  candidate.backend:close()
+  return said, message
 end
 
 local function take(self, name, given)
@@ -184,7 +185,7 @@ end
 -- A file that is gone: its policy decides no more. One of the binary with that name does, or the fallback.
 local function forget(self, name)
   local entry = self.policies[name]
-  self.policies[name], self.texts[name], self.loaded[name] = nil, nil, nil
+  self.policies[name], self.texts[name] = nil, nil
   log.info("policy removed", { policy = name, file = entry.file })
   if entry.is_loaded then
     self.host:forget(name)

@@ -1,8 +1,6 @@
 --- The back end for mounted policies: each runs in a worker process of its own, so what one does costs its own
--- decisions and nothing
--- else. The same calls as `moonlb.policy.trusted`, inside tasks of `moonlb.async`: `load` and `decide` wait.
--- Decisions that are
--- asked for while the worker is busy go to it together, up to 100 in one message.
+-- decisions and nothing else. The same calls as `moonlb.policy.trusted`, inside tasks of `moonlb.async`: `load` and
+-- `decide` wait. Decisions that are asked for while the worker is busy go to it together, up to 100 in one message.
 -- @module moonlb.policy.worker
 local async = require("moonlb.async")
 local cjson = require("cjson.safe")
@@ -34,6 +32,12 @@ local function new_entry(self, name, text, file)
   return { name = name, file = file, waiting = {}, session = own }
 end
 
+local function put(self, name, entry)
+  local old = self.policies[name]
+  self.policies[name] = entry
+  if old then old.session:close() end	-- who waits for it is answered by this, and asks the new one
+end
+
 --- Compile a policy in a worker of its own and look at what it returns. The one of that name before it stays when
 -- this one is bad.
 -- @tparam string name  under which it is chosen
@@ -49,10 +53,16 @@ function Worker:load(name, text, file)
     entry.session:close()
     return nil, message, code
   end
-  local old = self.policies[name]
-  self.policies[name] = entry
-  if old then old.session:close() end	-- who waits for it is answered by this, and asks the new one
+  put(self, name, entry)
   return { name = name, file = file, tests = loaded.tests, rules = loaded.rules, has_place = loaded.has_place }
+end
+
+--- Take over a policy that another Worker has loaded, with its process and its replica. The one of that name before it
+-- ends.
+function Worker:adopt(other, name)
+  local entry = other.policies[name]
+  other.policies[name] = nil
+  put(self, name, entry)
 end
 
 --- Whether a policy is loaded.
@@ -89,29 +99,31 @@ local function requests_of(batch)
 end
 
 -- Each by itself, to find the one that kills: the others must not pay for it.
-local function ask_alone(entry, batch, message, code)
-  local kills = 0
-  for _, item in ipairs(batch) do
-    local outcomes
+local function ask_alone(entry, requests, state, message, code)
+  local outcomes, kills = {}, 0
+  for i, request in ipairs(requests) do
+    local one
     if kills < MAX_KILLS then
-      outcomes, message, code = entry.session:ask({ item.request }, item.state)
-      if not outcomes then kills = kills + 1 end
+      one, message, code = entry.session:ask({ request }, state)
+      if not one then kills = kills + 1 end
     end
-    item.resume(outcomes and outcomes[1] or failed(entry, message, code))
+    outcomes[i] = one and one[1] or failed(entry, message, code)
   end
+  return outcomes
 end
 
-local function ask_batch(entry, batch)
-  while batch[1] do
-    local outcomes, message, code = entry.session:ask(requests_of(batch), batch[1].state)
-    if not outcomes then
-      if #batch > 1 then return ask_alone(entry, batch, message, code) end
-      return batch[1].resume(failed(entry, message, code))
+-- Up to a batch of requests. An outcome for each.
+local function ask_all(entry, requests, state)
+  local outcomes = {}
+  while #outcomes < #requests do
+    local rest = outcomes[1] and table.move(requests, #outcomes + 1, #requests, 1, {}) or requests
+    local some, message, code = entry.session:ask(rest, state)
+    if not some then
+      some = #rest > 1 and ask_alone(entry, rest, state, message, code) or { failed(entry, message, code) }
     end
-    local rest = table.move(batch, #outcomes + 1, #batch, 1, {})
-    for i, outcome in ipairs(outcomes) do batch[i].resume(outcome) end
-    batch = rest
+    table.move(some, 1, #some, #outcomes + 1, outcomes)
   end
+  return outcomes
 end
 
 -- While something waits: take up to a batch of it and ask.
@@ -119,7 +131,8 @@ local function pump(entry)
   while entry.waiting[1] do
     local batch = table.move(entry.waiting, 1, math.min(BATCH, #entry.waiting), 1, {})
     entry.waiting = table.move(entry.waiting, #batch + 1, #entry.waiting, 1, {})
-    ask_batch(entry, batch)
+    local outcomes = ask_all(entry, requests_of(batch), batch[1].state)
+    for i, item in ipairs(batch) do item.resume(outcomes[i]) end
   end
   entry.is_pumping = false
 end
@@ -139,23 +152,25 @@ local function not_loaded(name)
 end
 
 -- What the policy gets: `{status=, body=, json=}` or `{error=}`.
-local function ask_outside(self, outcome)
-  local answer = self.http.ask(outcome.url, outcome.timeout)
+local function ask_outside(http, outcome)
+  local answer = http.ask(outcome.url, outcome.timeout)
   if answer.error then return { error = answer.error } end
   local json = cjson.decode(answer.body)
   return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
 end
 
 -- An outcome that waits for an answer from outside: get the answer and ask again, inside a task, until it is another.
-local function follow_up(self, entry, outcome, request, state)
-  local own = { key = request.key, request = request.request, request_error = request.request_error, http = {} }
+local function follow_up(self, http, entry, outcome, request, state)
+  local own = { key = request.key, request = request.request, request_error = request.request_error,
+    is_anew = request.is_anew, http = {} }
   local deadline = self.options.now() + MAX_SECONDS
   for _ = 1, MAX_OUTSIDE do
-    own.http[outcome.url] = ask_outside(self, outcome)
+    own.http[outcome.url] = ask_outside(http, outcome)
     if self.options.now() > deadline then return failed(entry, "asked outside for too long", "ETIMEDOUT") end
     local message, code
     outcome, message, code = async.await(function(resume) enqueue(entry, own, state, resume) end)
     if not outcome then return failed(entry, message, code) end
+    if outcome.kind == "same" then return outcome end
     outcome.is_from_outside = true
     if outcome.kind ~= "http" then return outcome end
   end
@@ -176,7 +191,7 @@ function Worker:decide(name, request, state)
     enqueue(entry, request, state, resume)
   end)
   if not outcome then return failed(entry, message, code) end
-  if outcome.kind == "http" then return follow_up(self, entry, outcome, request, state) end
+  if outcome.kind == "http" then return follow_up(self, self.http, entry, outcome, request, state) end
   return outcome
 end
 
@@ -195,10 +210,23 @@ function Worker:decide_batch(name, requests, state)
     for i, request in ipairs(requests) do
       enqueue(entry, request, state, function(outcome)
         if outcome.kind ~= "http" then return take(i, outcome) end
-        async.run(function() take(i, follow_up(self, entry, outcome, request, state)) end)
+        async.run(function() take(i, follow_up(self, self.http, entry, outcome, request, state)) end)
       end)
     end
   end)
+  return outcomes
+end
+
+--- Ask a policy about up to 100 Services in a dry run, inside a task: nothing comes of it, and nobody outside is asked.
+-- @tparam table requests  as of `decide`; with `is_anew`: a Service that has addresses, as if it had been made just now
+-- @treturn table  outcomes, in the order of `requests`; of kind `same`: with `is_anew`, what the Service has
+function Worker:rehearse(name, requests, state)
+  local entry = self.policies[name]
+  if not entry then return {} end
+  local outcomes = ask_all(entry, requests, state)
+  for i, outcome in ipairs(outcomes) do
+    if outcome.kind == "http" then outcomes[i] = follow_up(self, NOBODY, entry, outcome, requests[i], state) end
+  end
   return outcomes
 end
 

@@ -1,6 +1,5 @@
 --- Reads what a policy worker says. Every byte of it may be a lie: only the shapes below get through, and only plain
--- values of bounded
--- length. Whether a decision is allowed is judged later, by the host's own tables. Pure.
+-- values of bounded length. Whether a decision is allowed is judged later, by the host's own tables. Pure.
 -- @module moonlb.policy.worker_answers
 local answers = {}
 
@@ -173,7 +172,10 @@ local function read_extras(given, outcome)
   return true
 end
 
-local function read_outcome(given, policy)
+local SAME = { kind = "same" }
+
+local function read_outcome(given, request, policy)
+  if given == true then return request.is_anew and SAME or nil end
   if type(given) ~= "table" then return nil end
   local read = KINDS[given.kind]
   local outcome = { kind = given.kind }
@@ -181,20 +183,21 @@ local function read_outcome(given, policy)
   return read_trace(given, outcome, policy) and outcome or nil
 end
 
---- The answer to a batch of `count` requests.
+--- The answer to a batch of requests.
+-- @tparam table requests  as they were sent
 -- @tparam table policy  `{file=, rules=, lines=}`
--- @treturn table|nil  outcomes as of `moonlb.policy.trusted`, and kind `http` (`url`, `timeout`): of the whole batch,
--- or of its
--- beginning when a limit ended a call; nil when it is no such thing
+-- @treturn table|nil  outcomes as of `moonlb.policy.trusted`, and the kinds `http` (`url`, `timeout`) and `same` (of a
+-- request with `is_anew`: what the Service has): of the whole batch, or of its beginning when a limit ended a call; nil
+-- when it is no such thing
 -- @treturn boolean  whether a limit ended a call: the worker's state is at its end
-function answers.decided(value, count, policy)
+function answers.decided(value, requests, policy)
   if type(value) ~= "table" or type(value.is_spoiled) ~= "boolean" then return nil end
-  local given = value.outcomes
+  local given, count = value.outcomes, #requests
   if type(given) ~= "table" then return nil end
   if #given > count or (#given < count and not value.is_spoiled) or #given == 0 then return nil end
   local outcomes = {}
   for i = 1, #given do
-    outcomes[i] = read_outcome(given[i], policy)
+    outcomes[i] = read_outcome(given[i], requests[i], policy)
     if not outcomes[i] then return nil end
   end
   return outcomes, value.is_spoiled

@@ -106,14 +106,23 @@ local function start_worker(self)
   return true
 end
 
--- Send a message and wait for its answer: type and value, or nil, message, code when the worker ended.
-local function exchange(self, kind, parts, timeout)
+-- Send a message. True, or nil, message, code.
+local function post(self, kind, parts, timeout)
   self.asked = ((self.asked or 0) + 1) & 0xffffffff
-  local ok, message, code = self.worker:send(kind, self.asked, parts, timeout)
-  if not ok then return nil, message, code end
+  return self.worker:send(kind, self.asked, parts, timeout)
+end
+
+-- Wait for the answer to what was sent: type and value, or nil, message, code when the worker ended.
+local function await_answer(self)
   local answer, value, why = async.await(function(resume) self.awaiting = resume end)
   if not answer and why == "ECANCELED" then forget_worker(self) end	-- its answer would come to the next question
   return answer, value, why
+end
+
+local function exchange(self, kind, parts, timeout)
+  local ok, message, code = post(self, kind, parts, timeout)
+  if not ok then return nil, message, code end
+  return await_answer(self)
 end
 
 -- What was answered made no sense: a worker that lies is killed. Its end has the text.
@@ -208,29 +217,44 @@ end
 
 -- The worker keeps a Service as bytes.
 local function pack_operation(entry)
-  if entry[1] ~= "set_service" then return core.pack(entry) end
-  local bytes = core.pack(entry[2])
-  return bytes and core.pack({ entry[1], bytes })
+  if entry[1] == "set_service" then return core.pack_call(entry[1], entry[2]) end
+  return core.pack(entry)
 end
 
--- Send operations in as few messages as they fit in. `next_entry()` gives them, nil at the end.
-local function send_operations(self, next_entry)
+-- Packs what `next_entry()` gives (nil at the end) into messages: a function that gives the parts of the next one, of
+-- which the first is still to be filled in; nil when there is none.
+local function messages(self, next_entry)
   local most = self.worker:most() - OVERHEAD
-  local entry = next_entry()
-  while entry do
-    local parts, size = { false }, 0
-    while entry do
-      local part = pack_operation(entry)
-      if part and #part > most then part = nil end	-- a Service larger than a message: the worker does not know it
-      if part and size + #part > most then break end
-      if part then
-        note_known(self, entry)
-        parts[#parts + 1], size = part, size + #part
-      end
+  local entry, part
+  local function advance()
+    repeat
       entry = next_entry()
+      part = entry and pack_operation(entry)
+    until not entry or (part and #part <= most)	-- a Service larger than a message: the worker does not know it
+  end
+  advance()
+  return function()
+    if not entry then return nil end
+    local parts, size = { false }, 0
+    while entry and size + #part <= most do
+      note_known(self, entry)
+      parts[#parts + 1], size = part, size + #part
+      advance()
     end
+    return parts
+  end
+end
+
+-- Send operations in as few messages as they fit in; the next is packed while the worker reads the one before.
+local function send_operations(self, next_entry)
+  local next_message = messages(self, next_entry)
+  local parts = next_message()
+  while parts do
     parts[1] = clock(self)
-    local kind, value, code = exchange(self, "V", parts, FEED_TIMEOUT)
+    local ok, message, cause = post(self, "V", parts, FEED_TIMEOUT)
+    if not ok then return nil, message, cause end
+    parts = next_message()
+    local kind, value, code = await_answer(self)
     if not kind then return nil, value, code end
     if kind == "X" then return own_failure(self, value) end
     if kind ~= "V" then return reject(self, "the worker did not take what it was fed") end
@@ -304,7 +328,7 @@ local function ask(self, requests, state)
   if not kind then return nil, value, why end
   if kind == "X" then return own_failure(self, value) end
   local outcomes, is_spoiled = nil, nil
-  if kind == "D" then outcomes, is_spoiled = answers.decided(value, #requests, self.policy) end
+  if kind == "D" then outcomes, is_spoiled = answers.decided(value, requests, self.policy) end
   if not outcomes then return reject(self, "the worker's answer is no list of decisions") end
   if is_spoiled then
     forget_worker(self)
