@@ -26,6 +26,15 @@ function json.object(members)
   return setmetatable(members or {}, OBJECT)
 end
 
+local WRITTEN = { __name = "moonlb.json.written" }
+
+--- A value that is written already: its text stands where it is used. For long answers that are made in slices.
+-- @param value  see `json.encode`
+-- @treturn table
+function json.written(value)
+  return setmetatable({ json.encode(value) }, WRITTEN)
+end
+
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
   ["\t"] = "\\t" }
 
@@ -89,6 +98,8 @@ function write(out, value, indent, level)
     out[#out + 1] = tostring(value)
   elseif kind ~= "table" then
     error("not a JSON value: " .. kind, 0)
+  elseif getmetatable(value) == WRITTEN then
+    out[#out + 1] = value[1]
   elseif getmetatable(value) == ARRAY or (value[1] ~= nil and getmetatable(value) ~= OBJECT) then
     write_array(out, value, indent, level)
   else

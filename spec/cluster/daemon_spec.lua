@@ -1,8 +1,12 @@
 -- What a supervisor, a scraper and an operator see of `moonlb run`.
 local allocator = require("spec.support.allocator")
+local async = require("moonlb.async")
+local client = require("moonlb.control.client")
 local http = require("spec.support.http")
 local kubernetes = require("spec.support.kubernetes")
 local loop = require("spec.support.loop")
+local program = require("spec.support.program")
+local temporary = require("spec.support.temporary")
 local uv = require("luv")
 
 local function free_port()
@@ -97,6 +101,52 @@ describe("moonlb run", function()
     for _, set in ipairs({ "CapPrm", "CapEff" }) do
       assert.equal(0, tonumber(status:match(set .. ":%s*(%x+)"), 16) & ~mine, status)
     end
+  end))
+end)
+
+-- MiB; what is freed under AddressSanitizer stays for a while (quarantine_size_mb, 256).
+local MEMORY = program.moonlb():find("sanitize", 1, true) and 300 or 8
+
+-- 1 GiB without a newline, or as much of it as is taken; says how much.
+local FLOOD = [[
+import socket, sys
+client, sent = socket.socket(socket.AF_UNIX), 0
+client.connect(sys.argv[1])
+try:
+    while sent < 1 << 30:
+        client.sendall(b"x" * (1 << 20))
+        sent += 1 << 20
+except (BrokenPipeError, ConnectionResetError):
+    pass
+print(sent >> 20)
+]]
+
+describe("the control socket", function()
+  it("costs bounded memory, and nothing else, when 20 clients send 1 GiB without a newline", kubernetes.test(function(c)
+    local folder = temporary.folder("moonlb-control")
+    local moonlb = allocator.launch(c, c:namespace(), "--state-dir", folder)
+    moonlb:says("msg=allocating")
+    local path = folder .. "/control.sock"
+    local function peak()
+      local file = assert(io.open(("/proc/%d/status"):format(moonlb.process.pid)))
+      local text = file:read("a")
+      file:close()
+      return tonumber(text:match("VmHWM:%s*(%d+) kB")) / 1024
+    end
+    local before, done = peak(), 0
+    for _ = 1, 20 do
+      async.run(function()
+        local flood = program.run("/usr/bin/python3", { "-c", FLOOD, path }, { timeout = 60 })
+        assert(flood.code == 0, flood.stderr)
+        assert(tonumber(flood.stdout) < 1024, "the daemon took 1 GiB")
+        done = done + 1
+      end)
+    end
+    while done < 20 do	-- served all the while
+      assert.is_string(assert(client.call(path, { op = "version" })).version)
+    end
+    assert.is_true(peak() - before < MEMORY, ("%.1f MiB more"):format(peak() - before))
+    temporary.remove(folder)
   end))
 end)
 

@@ -4,6 +4,7 @@ local asking = require("moonlb.control.asking")
 local async = require("moonlb.async")
 local changing = require("moonlb.control.changing")
 local inquiry = require("moonlb.control.inquiry")
+local json = require("moonlb.json")
 local log = require("moonlb.core.log")
 local runtime = require("moonlb.core.runtime")
 local views = require("moonlb.control.views")
@@ -56,6 +57,19 @@ local function new_line()
   end
 end
 
+-- An answer of many rows is written row by row, so that the loop gets its turns between them.
+local function in_slices(answer, pause)
+  for _, rows in pairs(type(answer) == "table" and answer or {}) do
+    if type(rows) == "table" and type(rows[1]) == "table" then
+      for i, row in ipairs(rows) do
+        rows[i] = json.written(row)
+        pause()
+      end
+    end
+  end
+  return answer
+end
+
 local function queue_of(part)
   local stats = part and part.queue and part.queue:stats()
   return stats and { waiting = stats.depth, active = stats.active, done = stats.done, failed = stats.failed } or nil
@@ -90,8 +104,8 @@ end
 --- @tparam Daemon daemon  its parts may appear later
 -- @treturn table  name -> `function(request, reply, connection)`, see `moonlb.control.server`
 function operations.new(daemon)
-  local all = {}
-  local look = views.new(daemon, new_pause())
+  local all, pause = {}, new_pause()
+  local look = views.new(daemon, pause)
 
   function all.version(_, reply)
     reply({ version = runtime.version, node = daemon.settings.node_name })
@@ -111,10 +125,16 @@ function operations.new(daemon)
   function all.neighbours(_, reply) reply(asking.neighbours(daemon.announcer, NEIGHBOURS)) end
 
   inquiry.add(all, daemon)
+  for _, name in ipairs({ "list", "record", "frames" }) do
+    local operation = all[name]
+    all[name] = function(request, reply)
+      operation(request, function(answer, ...) reply(in_slices(answer, pause), ...) end)
+    end
+  end
   local in_line = new_line()
   for _, name in ipairs({ "list", "get", "names", "explain", "record", "frames" }) do
     local operation = all[name]
-    all[name] = operation and function(...) in_line(operation, ...) end
+    all[name] = function(...) in_line(operation, ...) end
   end
   changing.add(all, daemon)
   return all
