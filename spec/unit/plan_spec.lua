@@ -241,6 +241,38 @@ describe("moonlb policy", function()
     assert.truthy(text:find("1 passed, 1 failed", 1, true))
   end)
 
+  local RAISES = "return { api = 1, rules = { function(service)\n  local team = service.metadata.labels.team\n"
+    .. "  return use(team.address)\nend }, tests = { { name = 'x', expect = { action = 'assign' } } } }"
+
+  it("test shows the offending line", function()
+    local code, text = run_policy("test", write("team.lua", RAISES))
+    assert.equal(1, code)
+    assert.truthy(text:find("team.lua:3: attempt to index a nil value", 1, true), text)
+    assert.truthy(text:find("\n    3 |   return use(team.address)\n", 1, true), text)
+  end)
+
+  it("plan shows the offending line, once", function()
+    local two = {}
+    for i, name in ipairs({ "a", "b" }) do
+      two[i] = ("kind: Service\nmetadata: {name: %s}\nspec: {type: LoadBalancer, ports: [{port: 80}]}"):format(name)
+    end
+    local out = {}
+    plan.run({ filename = { write("two.yaml", table.concat(two, "\n---\n")) }, policy = write("team.lua", RAISES),
+      output = "table" }, { has_colour = false, environment = {}, write = function(text) out[#out + 1] = text end })
+    local text = table.concat(out)
+    assert.equal(2, select(2, text:gsub("team.lua:3: attempt to index", "")), text)
+    assert.equal(1, select(2, text:gsub("\n    3 |   return use%(team.address%)\n", "")), text)
+  end)
+
+  it("plan shows the line on which a policy does not compile", function()
+    local said = {}
+    local code = plan.run({ filename = { write("none.yaml", "") }, output = "table",
+      policy = write("team.lua", "return {\n  api = = 1 }") },
+      { has_colour = false, environment = {}, complain = function(text) said[#said + 1] = text end })
+    assert.equal(2, code)
+    assert.truthy(table.concat(said):find("\n    2 |   api = = 1 }\n", 1, true), table.concat(said))
+  end)
+
   it("test fails when there is no test", function()
     assert.equal(1, (run_policy("test", write("team.lua", "return { api = 1, rules = { rule.static } }"))))
   end)
@@ -251,20 +283,5 @@ describe("moonlb policy", function()
     assert.truthy(text:find("team.lua:3: ", 1, true), text)
     assert.truthy(text:find("    3 |   rules = = {},", 1, true), text)
     assert.equal(0, (run_policy("check", write("good.lua", "return { api = 1, rules = { rule.static } }"))))
-  end)
-end)
-
-describe("json.encode", function()
-  it("keeps arrays arrays, sorts keys, escapes text and writes integers as such", function()
-    assert.equal([[{"a":[],"b":{},"c":[1,2.5,-3],"d":"\"\\\n\u0001é","e":null,"f":true}]],
-      json.encode({ a = json.array(), b = {}, c = { 1.0, 2.5, -3 }, d = "\"\\\n\1é", e = json.null, f = true }))
-    assert.equal('{"x":null}', json.encode(json.object({ x = json.null })))
-    assert.equal("{\n  \"a\": [\n    1\n  ]\n}", json.encode({ a = { 1 } }, "  "))
-  end)
-
-  it("raises for what is no JSON", function()
-    for _, value in ipairs({ 0 / 0, 1 / 0, print, { [1.5] = 1 } }) do
-      assert.has_error(function() json.encode(value) end)
-    end
   end)
 end)

@@ -1,5 +1,6 @@
 --- `moonlb plan`: what moonlb would do, without doing it. With files it needs no cluster.
 -- @module moonlb.cli.plan
+local excerpt = require("moonlb.cli.excerpt")
 local manifests = require("moonlb.cli.manifests")
 local planner = require("moonlb.allocator.plan")
 local offline = require("moonlb.policy.offline")
@@ -22,11 +23,20 @@ function plan.configure(parser)
   settings.configure(parser, function(setting) return GROUPS[setting.group] end)
 end
 
--- One line on standard error.
-local function fail(io_, message)
-  local complain = io_.complain or function(line) io.stderr:write(line) end
-  complain("moonlb plan: " .. message:gsub("\n", " ") .. "\n")
+-- One line on standard error, and the source line that it speaks of.
+local function fail(io_, message, line)
+  local complain = io_.complain or function(text) io.stderr:write(text) end
+  complain("moonlb plan: " .. message:gsub("\n", " ") .. "\n" .. (line and line .. "\n" or ""))
   return 2
+end
+
+-- The source lines that warnings speak of, each with the first that does.
+local function add_excerpts(warnings, path, text)
+  local seen = {}
+  for _, warning in ipairs(warnings) do
+    local line = excerpt.of(path, text, warning.message)
+    if line and not seen[line] then warning.excerpt, seen[line] = line, true end
+  end
 end
 
 local function read_text(path)
@@ -73,7 +83,9 @@ local function plan_by_file(objects, values, path)
     result = planner.run(objects, { settings = engine_settings(values, name), host = trial.host })
     trial:close()
   end)
-  return result, message
+  if not result then return nil, message, excerpt.of(path, text, message) end
+  add_excerpts(result.warnings, path, text)
+  return result
 end
 
 --- @tparam table args  what argparse read: `filename` (array), `policy`, `output`, and flags of the settings
@@ -92,8 +104,9 @@ function plan.run(args, io_)
   end
   if not objects then return fail(io_, message) end
   if args.policy then
-    result, message = plan_by_file(objects, values, args.policy)
-    if not result then return fail(io_, message) end
+    local line
+    result, message, line = plan_by_file(objects, values, args.policy)
+    if not result then return fail(io_, message, line) end
   else
     result = planner.run(objects, { settings = engine_settings(values) })
   end

@@ -131,7 +131,7 @@ local function warning_line(warning, paint)
 end
 
 --- A plan as a page for people: decisions, pools with how full they are, what is excluded, the sum, warnings last.
--- @tparam table result  of `moonlb.allocator.plan`
+-- @tparam table result  of `moonlb.allocator.plan`; `excerpt` of a warning: a source line to show below it
 -- @tparam boolean has_colour
 -- @treturn string
 function report.text(result, has_colour)
@@ -147,7 +147,10 @@ function report.text(result, has_colour)
   block(excluded_lines(result.engine:excluded(), paint))
   block({ summary(result.decisions, paint) })
   local warnings = {}
-  for i, warning in ipairs(result.warnings) do warnings[i] = warning_line(warning, paint) end
+  for _, warning in ipairs(result.warnings) do
+    warnings[#warnings + 1] = warning_line(warning, paint)
+    warnings[#warnings + 1] = warning.excerpt
+  end
   block(warnings)
   return table.concat(lines, "\n")
 end

@@ -1,6 +1,7 @@
 --- `moonlb policy test` and `moonlb policy check`: a policy author's loop, without a cluster. Files run where mounted
 -- ones do, in a worker with its limits: what passes here passes there, and a loop without end ends.
 -- @module moonlb.cli.policy
+local excerpt = require("moonlb.cli.excerpt")
 local offline = require("moonlb.policy.offline")
 local policy_tests = require("moonlb.policy.tests")
 local tables = require("moonlb.cli.table")
@@ -26,31 +27,25 @@ local function read_text(path)
   return text or (problem and nil or ""), problem
 end
 
--- The source line that a message with file and line talks about.
-local function source_line(text, message)
-  local number = tonumber(message:match(":(%d+):"))
-  local at = 0
-  for line in (text or ""):gmatch("([^\n]*)\n?") do
-    at = at + 1
-    if at == number then return ("%5d | %s"):format(number, line) end
-  end
-  return nil
-end
-
 -- Tests give the same result whenever they are run.
 local function epoch()
   return 0
 end
 
--- A trial, see `offline.open`; nil when the file is bad, which is said.
+-- What is wrong, and the source line that it speaks of.
+local function complain(say, path, text, prefix, message)
+  say(prefix .. message)
+  local line = text and excerpt.of(path, text, message)
+  if line then say(line) end
+end
+
+-- A trial, see `offline.open`, and the file's text; nil when the file is bad, which is said.
 local function open_file(path, say)
   local text, message = read_text(path)
   local trial
   if text then trial, message = offline.open(offline.name_of(path), text, path, { utc = epoch }) end
-  if trial then return trial end
-  say(message)
-  local line = source_line(text, message)
-  if line then say(line) end
+  if trial then return trial, text end
+  complain(say, path, text, "", message)
   return nil
 end
 
@@ -64,14 +59,14 @@ local function check_one(path, say, paint)
 end
 
 local function test_one(path, say, paint)
-  local trial = open_file(path, say)
+  local trial, text = open_file(path, say)
   if not trial then return false end
   local results, failed = policy_tests.run(trial.host, trial.name), 0
   trial:close()
   for _, result in ipairs(results) do
     if result.failure then
       failed = failed + 1
-      say(("%s: %s: %s: %s"):format(path, paint("failed", "red"), result.name, result.failure))
+      complain(say, path, text, ("%s: %s: %s: "):format(path, paint("failed", "red"), result.name), result.failure)
     end
   end
   say(("%s: %d passed, %d failed"):format(path, #results - failed, failed))
