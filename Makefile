@@ -85,7 +85,7 @@ $(BUILD)/moonlb-spec: $(BUILD)/spec/runner.o $(CORE_OBJECTS) $(BUILD)/embedded.o
 SPECS ?= spec
 test: deps ## run the specs (SANITIZE=1: under ASan and UBSan; SPECS=path: some of them)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/moonlb $(BUILD)/moonlb-spec
-	$(Q)MOONLB=$(BUILD)/moonlb spec/run $(BUILD)/moonlb-spec $(SPECS)
+	$(Q)MOONLB=$(BUILD)/moonlb SPEC_JOBS=$${SPEC_JOBS:-$$(nproc)} spec/run $(BUILD)/moonlb-spec $(SPECS)
 
 check: deps ## warnings as errors with gcc and clang, luacheck, house rules
 	$(Q)$(MAKE) --no-print-directory BUILD=build/gcc CC=gcc all

@@ -26,15 +26,15 @@ function Screen:type(text, ...)
   for _, key in ipairs({ ... }) do self:tmux("send-keys", "-t", "it", key) end
 end
 
--- Wait until the screen has the (plain) text.
-function Screen:shows(text)
+-- Wait until the screen has the (plain) text, or is that text and no other.
+function Screen:shows(text, is_all)
   local seen
   for _ = 1, 100 do
     seen = self:text()
-    if seen:find(text, 1, true) then return seen end
+    if is_all and seen == text or not is_all and seen:find(text, 1, true) then return seen end
     require("moonlb.async").sleep(0.1)
   end
-  error(("the screen never showed %q:\n%s"):format(text, seen), 2)
+  error(("the screen never showed\n%s\nbut\n%s"):format(text, seen), 2)
 end
 
 function Screen:clear()
@@ -186,6 +186,29 @@ describe("moonlb repl at a terminal", function()
     screen:type("services.demo.web.name", "Enter")
     screen:shows("\ndemo/web\n")
   end))
+end)
+
+-- A terminal turns tabs into spaces, and shows nothing of spaces at the end of a line.
+local function as_shown(text)
+  return (text:gsub("([^\n]*)\t", function(before) return before .. (" "):rep(8 - #before % 8) end):gsub(" +\n", "\n"))
+end
+
+describe("README.md's screen", function()
+  it("is what a terminal shows when those lines are typed", loop.test(function()
+    local file = assert(io.open("README.md"))
+    local arguments, screen_text = file:read("a"):match("```repl\n%$ moonlb repl ([^\n]+)\n(.-)```")
+    file:close()
+    local folder = temporary.folder("moonlb-repl")
+    local screen = open_screen(folder, arguments)
+    screen:shows("moonlb>")
+    for line in screen_text:gmatch("[^\n]+") do
+      local typed = line:match("^moonlb> (.*)$") or line:match("^     %.%. (.*)$")
+      if typed then screen:type(typed, "Enter") end
+    end
+    screen:shows(as_shown(screen_text) .. "moonlb>", true)
+    screen:tmux("kill-server")
+    temporary.remove(folder)
+  end, 30))
 end)
 
 describe("moonlb eval", function()

@@ -54,11 +54,13 @@ end
 
 --- Decide every Service that the engine knows, in order; each decision stands before the next is made.
 -- @tparam Engine brain
+-- @tparam[opt] string before  the key of a Service: only those that come before it
 -- @treturn table  decisions, see `Engine.decide`
 -- @treturn table  warnings of policies that failed
-function plan.decide(brain)
+function plan.decide(brain, before)
   local decisions, warnings = {}, {}
   for _, key in ipairs(brain:keys()) do
+    if key == before then break end
     local decision = brain:decide(key)
     decisions[#decisions + 1] = decision
     brain:place(key, decision)

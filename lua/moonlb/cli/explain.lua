@@ -41,23 +41,12 @@ local function from_cluster(key, values, environment)
   return nil, message, code
 end
 
--- From manifests alone, as a cluster that has only these objects.
+-- From manifests alone.
 local function from_files(key, values, paths)
   local objects, message = manifests.read(paths)
   if not objects then return nil, message end
   local configmap = values.configmap_namespace .. "/" .. values.configmap
-  local sorted = { Service = {}, Node = {} }
-  local sources = { services = sorted.Service, nodes = sorted.Node, has_lease = false,
-    unknown = { "anything but these files" } }
-  for _, object in ipairs(objects) do
-    local metadata = object.metadata
-    metadata.namespace = metadata.namespace or object.kind ~= "Node" and "default" or nil
-    if sorted[object.kind] then table.insert(sorted[object.kind], object) end
-    if object.kind == "ConfigMap" and metadata.namespace .. "/" .. metadata.name == configmap then
-      sources.configmap = object
-    end
-  end
-  return explain.report(facts.of_objects(key, sources, setmetatable({ configmap = configmap }, { __index = values })))
+  return explain.report(facts.of_manifests(key, objects, setmetatable({ configmap = configmap }, { __index = values })))
 end
 
 -- Nobody runs here, or not for us: then the cluster is read. Any other trouble is told beside it.

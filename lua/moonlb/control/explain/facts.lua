@@ -104,8 +104,9 @@ end
 -- @tparam table objects  `services`, `nodes`, `configmap`|nil, `lease`|nil, `slices`|nil, `events`|nil: arrays of
 --   objects, or one; `unknown`: what could not be read; `forbidden`, `api`: see above
 -- @tparam table settings  of moonlb.allocator.engine
+-- @tparam[opt] Host host  of the policies; inside a task where one waits
 -- @treturn table
-function facts.of_objects(key, objects, settings)
+function facts.of_objects(key, objects, settings, host)
   local self = { key = key, source = "cluster", walltime = runtime.walltime(), unknown = objects.unknown or {},
     ingress = {}, forbidden = objects.forbidden, api = objects.api }
   if objects.has_lease ~= false then add_lease(self, objects.lease) end
@@ -118,8 +119,9 @@ function facts.of_objects(key, objects, settings)
       if name == key then self.service = object end
     end
   end
-  local brain = engine.new({ settings = settings })
+  local brain = engine.new({ settings = settings, host = host })
   planner.feed(brain, all, settings.configmap)
+  planner.decide(brain, key)	-- those that wait get theirs first
   allocation.add(self, brain, key)
   if self.failure then	-- its file is where moonlb runs, not here
     table.insert(self.unknown, ("what policy %s says: moonlb plan --policy FILE tries it"):format(self.policy))
@@ -134,6 +136,27 @@ function facts.of_objects(key, objects, settings)
   end
   self.events = objects.events
   return self
+end
+
+--- From manifests, as a cluster that has only these objects.
+-- @tparam string key
+-- @tparam table objects  array of Kubernetes objects
+-- @tparam table settings  of moonlb.allocator.engine
+-- @tparam[opt] Host host  as of `facts.of_objects`
+-- @treturn table
+function facts.of_manifests(key, objects, settings, host)
+  local sorted = { Service = {}, Node = {} }
+  local sources = { services = sorted.Service, nodes = sorted.Node, has_lease = false,
+    unknown = { "anything but these files" } }
+  for _, object in ipairs(objects) do
+    local metadata = object.metadata
+    metadata.namespace = metadata.namespace or object.kind ~= "Node" and "default" or nil
+    if sorted[object.kind] then table.insert(sorted[object.kind], object) end
+    if object.kind == "ConfigMap" and metadata.namespace .. "/" .. metadata.name == settings.configmap then
+      sources.configmap = object
+    end
+  end
+  return facts.of_objects(key, sources, settings, host)
 end
 
 return facts

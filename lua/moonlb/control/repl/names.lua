@@ -5,8 +5,10 @@ local async = require("moonlb.async")
 local collection = require("moonlb.control.repl.collection")
 local environment = require("moonlb.policy.environment")
 local help = require("moonlb.control.repl.help")
+local page = require("moonlb.control.explain.text")
 local planning = require("moonlb.control.repl.planning")
 local remote = require("moonlb.control.repl.remote")
+local report = require("moonlb.control.explain")
 local show = require("moonlb.control.repl.show")
 
 local names = {}
@@ -39,14 +41,9 @@ local function key_of(text)
   return text:find("/", 1, true) and text or "default/" .. text
 end
 
--- The daemon's own account; without one, what the collection says.
 local function explain(session, text)
-  local key = key_of(text)
-  local result, message, code = session.source:ask({ op = "explain", service = key })
-  if code ~= "ENOSYS" then return must(result, message) end
-  result = must(session.source:ask({ op = "get", what = "services", key = key }))
-  if type(result) ~= "table" then error(("there is no Service %s of type LoadBalancer"):format(key), 0) end
-  return result
+  local result = must(session.source:ask({ op = "explain", service = key_of(text) }))
+  return show.as_page(report.mark(result), function(it) return page.page(it, false) end)
 end
 
 local function probe(session, text)

@@ -1,6 +1,8 @@
 --- Manifests in the daemon's place: a session without a daemon and without a cluster. The same questions, answered from
 -- files.
 -- @module moonlb.control.repl.offline
+local explain = require("moonlb.control.explain")
+local facts = require("moonlb.control.explain.facts")
 local json = require("moonlb.json")
 local planning = require("moonlb.control.repl.planning")
 local planner = require("moonlb.allocator.plan")
@@ -33,8 +35,8 @@ local function daemon_of(objects, settings, result)
   }
 end
 
--- Services as the plan decides them.
-local function decided(result)
+-- Services as the plan decides them; each whole with its object.
+local function decided(result, services)
   local rows, keys = {}, {}
   for _, it in ipairs(result.decisions) do
     local key = it.namespace .. "/" .. it.name
@@ -43,7 +45,15 @@ local function decided(result)
       message = it.message or it.reason, trace = it.trace, interface = it.interface }
   end
   table.sort(keys)
-  return { keys = function() return keys end, row = function(_, key) return rows[key] end }
+  local function row(_, key) return rows[key] end
+  local function whole(_, key)
+    local object = services:get(key)
+    if not rows[key] then return nil end
+    local it = { metadata = object.metadata, spec = object.spec, status = object.status }
+    for name, value in pairs(rows[key]) do it[name] = value end
+    return it
+  end
+  return { keys = function() return keys end, row = row, whole = whole }
 end
 
 local function nodes_of(engine)
@@ -54,6 +64,21 @@ local function nodes_of(engine)
       says = node.is_draining and "cordoned" or "from a file" }
   end
   return { keys = function() return keys end, row = function(_, key) return rows[key] end }
+end
+
+local function settings_of(self)
+  local settings = {}
+  for name, value in pairs(self.settings) do settings[name] = value end
+  return settings
+end
+
+-- `fn(options of the engine)` with the policy of a session; its result, or nil and what is wrong.
+local function by_policy(self, session, fn)
+  local ok, result, message = remote.wait(function()
+    return pcall(planning.with_policy, session, settings_of(self), fn)
+  end)
+  if not ok then return nil, result end
+  return result, message
 end
 
 local OPERATIONS = {}
@@ -67,16 +92,20 @@ function OPERATIONS.basis(self)
   for _, object in ipairs(self.objects) do
     if object.kind == "Node" then nodes[#nodes + 1] = object end
   end
-  local settings = {}
-  for name, value in pairs(self.settings) do settings[name] = value end
-  return { configmap = self.daemon.allocator.configmap, nodes = nodes, settings = settings }
+  return { configmap = self.daemon.allocator.configmap, nodes = nodes, settings = settings_of(self) }
+end
+
+-- In a task, by the session's policy.
+function OPERATIONS.explain(self, request)
+  return by_policy(self, self.session, function(options)
+    return explain.report(facts.of_manifests(request.service, self.objects, options.settings, options.host))
+  end)
 end
 
 --- As `Remote:ask`.
 function Offline:ask(request)
   local operation = OPERATIONS[request.op]
   if operation then return operation(self, request) end
-  if request.op == "explain" then return nil, "offline", "ENOSYS" end
   return nil, ("%s asks a running daemon: this session is on files"):format(request.op), "ENOTSUP"
 end
 
@@ -84,21 +113,17 @@ function Offline.close() end
 
 local function take(self, result)
   self.daemon = daemon_of(self.objects, self.settings, result)
-  self.views = views.new(self.daemon, function() end, { services = decided(result), nodes = nodes_of(result.engine) })
+  self.views = views.new(self.daemon, function() end, { services = decided(result, self.daemon.services),
+    nodes = nodes_of(result.engine) })
   return self
 end
 
 --- Decide anew by the session's policy (`:load`), or by the ConfigMap's when there is none.
 -- @treturn true|nil  or nil and what is wrong
 function Offline:use(session)
-  local settings = {}
-  for name, value in pairs(self.settings) do settings[name] = value end
-  local ok, result, message = remote.wait(function()
-    return pcall(planning.with_policy, session, settings, function(options)
-      return planner.run(self.objects, options)
-    end)
-  end)
-  if not ok or not result then return nil, ok and message or result end
+  local result, message = by_policy(self, session, function(options) return planner.run(self.objects, options) end)
+  if not result then return nil, message end
+  self.session = session
   take(self, result)
   return true
 end
@@ -107,7 +132,7 @@ end
 -- @tparam table settings  of the engine: `configmap`, ...
 -- @treturn Offline
 function offline.open(objects, settings)
-  local self = setmetatable({ objects = objects, settings = settings }, Offline)
+  local self = setmetatable({ objects = objects, settings = settings, session = {} }, Offline)
   return take(self, planner.run(objects, { settings = settings }))
 end
 

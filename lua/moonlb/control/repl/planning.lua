@@ -8,7 +8,7 @@ local remote = require("moonlb.control.repl.remote")
 
 local planning = {}
 
-local NOW = "9999-01-01T00:00:00Z" -- the youngest: it is decided last
+local NOW = "~~" -- the youngest, also of those that are not made yet (`service.read`): it is decided last
 
 local function must(result, message)
   if result == nil then error(message or "there is no answer", 0) end
@@ -68,6 +68,7 @@ local function decide_new(objects, wanted)
     local service, key = new_service(wanted)
     objects[#objects + 1] = service
     planner.feed(brain, objects, options.settings.configmap)
+    planner.decide(brain, key)	-- those that wait get theirs first
     return summary(brain:decide(key))
   end
 end

@@ -172,21 +172,39 @@ local function record_lines(value, options)
   return #lines > 0 and lines or { "{}" }
 end
 
+local function lines_of(text)
+  local lines = {}
+  for line in (text .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable(line) end
+  return lines
+end
+
+-- Values that are read as a page: value -> function that writes it.
+local pages = setmetatable({}, { __mode = "k" })
+
+--- Have a table shown as a page of text; it stays the table that it is.
+-- @tparam table value
+-- @tparam function write  `write(value) -> text`
+-- @treturn table  the value
+function show.as_page(value, write)
+  pages[value] = write
+  return value
+end
+
 --- @param value  anything
 -- @tparam table options  `paint` (of `moonlb.cli.table`), `rows` (how many are shown)
 -- @treturn table  lines
 function show.lines(value, options)
   if value == cjson.null then value = nil end
+  if pages[value] then
+    local ok, text = pcall(pages[value], value)	-- who typed may have changed it
+    if ok then return lines_of(text) end
+  end
   local about = collection.of(value)
   if about then
     local page = collection.page(value, { limit = options.rows or show.ROWS })
     return rows_lines(page.items, page.total, collection.COLUMNS[about.what], options)
   end
-  if type(value) == "string" then
-    local lines = {}
-    for line in (value .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable(line) end
-    return lines
-  end
+  if type(value) == "string" then return lines_of(value) end
   if type(value) ~= "table" then return { inline(value, 0) } end
   if all_rows(value) then return rows_lines(value, rawlen(value), nil, options) end
   local items, total = rawget(value, "items"), rawget(value, "total")
