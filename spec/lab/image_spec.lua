@@ -72,6 +72,11 @@ describe("the image", function()
     assert.equal("", shell([[find "$1/root" -type f -perm /111 ! -path "*/usr/bin/moonlb" ! -name "*.so*"]], folder))
   end, 120))
 
+  it("knows UTF-8 and the terminals that line editing asks for", loop.test(function()
+    prepare()
+    shell([[cd "$1/root"; cmp {,/}lib/terminfo/x/xterm; cmp {,/}usr/lib/locale/C.utf8/LC_CTYPE]], folder)
+  end, 120))
+
   it("is what manifests/Containerfile makes by the same commands", loop.test(function()
     prepare()
     local file <close> = assert(io.open("manifests/Containerfile"))
