@@ -156,13 +156,18 @@ static void add_completion(EditLine *line)
 
 static void bind_keys(EditLine *line)
 {
+	static const char *const homes[] = { "\033[H", "\033OH", "\033[1~", "\033[7~" };
+	static const char *const ends[] = { "\033[F", "\033OF", "\033[4~", "\033[8~" };
+
 	el_set(line, EL_EDITOR, "emacs");
 	add_completion(line);
 	el_set(line, EL_BIND, "^I", "moonlb-complete", NULL);
 	el_set(line, EL_BIND, "^R", "em-inc-search-prev", NULL);
-	/* what terminals send for Home, End, Delete */
-	el_set(line, EL_BIND, "\033[H", "ed-move-to-beg", NULL);
-	el_set(line, EL_BIND, "\033[F", "ed-move-to-end", NULL);
+	/* What terminals send for Home, End, Delete. TERM may not tell: in a container it says xterm of each of them. */
+	for (size_t i = 0; i < sizeof(homes) / sizeof(*homes); i++) {
+		el_set(line, EL_BIND, homes[i], "ed-move-to-beg", NULL);
+		el_set(line, EL_BIND, ends[i], "ed-move-to-end", NULL);
+	}
 	el_set(line, EL_BIND, "\033[3~", "ed-delete-next-char", NULL);
 }
 
@@ -179,6 +184,7 @@ int mlb_edit_open(const char *file, int size, mlb_edit_complete_fn *fn, void *da
 	edit->complete = fn;
 	edit->data = data;
 	result = open_history(edit, file, size);
+	sigaction(SIGWINCH, &action, NULL);	/* first: the size may change while the terminal is looked at */
 	if (result == 0)
 		edit->line = el_init("moonlb", stdin, stdout, stderr);
 	if (!edit->line) {
@@ -191,7 +197,6 @@ int mlb_edit_open(const char *file, int size, mlb_edit_complete_fn *fn, void *da
 	el_set(edit->line, EL_GETCFN, read_key);
 	el_set(edit->line, EL_SIGNAL, 0);
 	bind_keys(edit->line);
-	sigaction(SIGWINCH, &action, NULL);
 	*ret_edit = edit;
 	return 0;
 }
