@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ struct mlb_edit {
 	char *text;			/* the line as it was returned */
 	char *file;			/* NULL: the history is not kept */
 	char *last;			/* what was remembered last */
-	bool is_interrupted;		/* why reading a key failed */
+	int idle_ms;			/* how long to wait for a key; < 0: for ever */
+	int failure;			/* why reading a key failed: 0, EINTR, ETIMEDOUT */
 	mlb_edit_complete_fn *complete;
 	void *data;
 };
@@ -74,6 +76,19 @@ static char *prompt_of(EditLine *line)
 	return (char *)edit_of(line)->prompt;
 }
 
+/* One byte of the terminal: 1; 0 at the end; -1 and errno. */
+static ssize_t read_byte(int idle_ms, char *ret_byte)
+{
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	int ready = poll(&input, 1, idle_ms);
+
+	if (ready > 0)
+		return read(STDIN_FILENO, ret_byte, 1);
+	if (ready == 0)
+		errno = ETIMEDOUT;
+	return -1;
+}
+
 /* One character of the terminal: libedit's own would hide Ctrl-C and a new size. 1, 0 at the end, -1. */
 static int read_key(EditLine *line, wchar_t *ret_key)
 {
@@ -88,13 +103,13 @@ static int read_key(EditLine *line, wchar_t *ret_key)
 			has_resized = 0;
 			el_resize(line);
 		}
-		got = read(STDIN_FILENO, &byte, 1);
+		got = read_byte(edit->idle_ms, &byte);
 		if (got == 0)
 			return 0;
 		if (got < 0 && errno == EINTR && !interrupts)
 			continue;
 		if (got < 0) {
-			edit->is_interrupted = errno == EINTR;
+			edit->failure = errno == EINTR || errno == ETIMEDOUT ? errno : 0;
 			return -1;
 		}
 		taken = mbrtowc(ret_key, &byte, 1, &state);
@@ -201,19 +216,20 @@ int mlb_edit_open(const char *file, int size, mlb_edit_complete_fn *fn, void *da
 	return 0;
 }
 
-int mlb_edit_read(struct mlb_edit *edit, const char *prompt, const char **ret_line)
+int mlb_edit_read(struct mlb_edit *edit, const char *prompt, int idle_ms, const char **ret_line)
 {
 	const char *text;
 	int length = 0;
 
 	edit->prompt = prompt;
-	edit->is_interrupted = false;
+	edit->idle_ms = idle_ms;
+	edit->failure = 0;
 	interrupts = 0;
 	text = el_gets(edit->line, &length);
-	if (edit->is_interrupted) {
+	if (edit->failure) {
 		interrupts = 0;
 		el_reset(edit->line);
-		return -EINTR;
+		return -edit->failure;
 	}
 	free(edit->text);
 	edit->text = NULL;

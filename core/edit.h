@@ -21,8 +21,8 @@ typedef void mlb_edit_complete_fn(void *data, const char *before, size_t length,
 int mlb_edit_open(const char *history, int size, mlb_edit_complete_fn *complete, void *data, struct mlb_edit **ret_edit);
 
 /* Let the user edit a line. `*ret_line` is without its end, and valid until the next call; NULL: Ctrl-D.
- * 0; -EINTR: Ctrl-C, the line is abandoned; -EIO. */
-int mlb_edit_read(struct mlb_edit *edit, const char *prompt, const char **ret_line);
+ * 0; -EINTR: Ctrl-C, the line is abandoned; -ETIMEDOUT: no key was pressed for `idle_ms` (< 0: wait for ever); -EIO. */
+int mlb_edit_read(struct mlb_edit *edit, const char *prompt, int idle_ms, const char **ret_line);
 
 /* Remember what was entered, unless it is what was entered before it, and write the history's file. */
 void mlb_edit_remember(struct mlb_edit *edit, const char *text);

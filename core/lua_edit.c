@@ -1,5 +1,6 @@
 /* core/lua_edit.c: module `moonlb.core.edit`; mechanism is core/edit.c (libedit). */
 #include <errno.h>
+#include <limits.h>
 
 #include "edit.h"
 #include "lua_util.h"
@@ -81,16 +82,19 @@ static int edit_open(lua_State *L)
 	return 1;
 }
 
-/* editor:read(prompt) -> line; nil alone: Ctrl-D; nil, message, "EINTR": Ctrl-C. Blocks: for programs of their own. */
+/* editor:read(prompt[, idle]) -> line; nil alone: Ctrl-D; nil, message, "EINTR": Ctrl-C; ..., "ETIMEDOUT": no key was
+ * pressed for `idle` seconds. Blocks: for programs of their own. */
 static int editor_read(lua_State *L)
 {
 	struct editor *editor = check_editor(L, 1);
 	const char *prompt = luaL_checkstring(L, 2);
+	lua_Number idle = luaL_optnumber(L, 3, -1);
 	const char *line = NULL;
 	int result;
 
+	luaL_argcheck(L, idle <= INT_MAX / 1000, 3, "too long");
 	editor->L = L;
-	result = mlb_edit_read(editor->edit, prompt, &line);
+	result = mlb_edit_read(editor->edit, prompt, idle < 0 ? -1 : (int)(idle * 1000), &line);
 	editor->L = NULL;
 	if (result < 0)
 		return mlb_push_error(L, result, "reading a line");

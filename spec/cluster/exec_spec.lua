@@ -139,11 +139,12 @@ teardown(loop.test(function()
   temporary.remove(folder)
 end, 40))
 
--- `body(it, again)` at a terminal where `kubectl exec OPTIONS ds/moonlb -- moonlb repl` was typed; `again()` does so in
--- a new terminal.
-local function at_terminal(options, body, environment)
+-- `body(it, again)` at a terminal where `kubectl exec OPTIONS ds/moonlb -- moonlb repl FLAGS` was typed; `again()` does
+-- so in a new terminal.
+local function at_terminal(options, body, environment, ...)
+  local flags = { ... }
   return test(function()
-    local command = table.concat(kubectl("exec", options, "ds/moonlb", "--", "moonlb", "repl"), " ")
+    local command = table.concat(kubectl("exec", options, "ds/moonlb", "--", "moonlb", "repl", table.unpack(flags)), " ")
     local it = screen.new(folder)
     local function open() it:run(("%s HOME=%s nsenter %s"):format(environment or "", folder, command)) end
     open()
@@ -293,6 +294,15 @@ describe("kubectl exec -it ds/moonlb -- moonlb repl", function()
       is_edited_at(it, columns)
     end
   end))
+
+  -- What was begun in a container goes on without kubectl: no hangup comes. It would take of the Pod's memory for ever.
+  it("ends some time after kubectl was killed", at_terminal("-it", function(it)
+    local function is_there() return program.run("pgrep", { "-f", "-x", "moonlb repl --idle 3" }).code == 0 end
+    it:shows("moonlb>")
+    assert.is_true(is_there())
+    it:close()
+    loop.until_true(function() return not is_there() end, 20, "the end of the session")
+  end, nil, "--idle", "3"))
 
   it("works at a terminal that can do nothing, with and without -t", function()
     for _, options in ipairs({ "-it", "-i" }) do

@@ -150,6 +150,12 @@ describe("moonlb repl at a terminal", function()
     screen:shows("\n49\n")
   end))
 
+  it("ends when nobody types for the time of --idle", with_screen(function(_, screen)
+    screen:type("half a line")
+    screen:shows("nothing was typed for 2 s")
+    screen:shows("ended with 0")
+  end, "--idle 2"))
+
   it("goes on in a window of another size", with_screen(function(_, screen)
     screen:tmux("resize-window", "-t", "it", "-x", "60", "-y", "20")
     screen:type("'" .. ("w"):rep(70) .. "' == 'x'", "Enter")

@@ -12,6 +12,7 @@ local uv = require("luv")
 
 local repl = { name = "repl", summary = "ask the running daemon, in Lua; or, with -f, try things on files" }
 
+local IDLE = 3600 -- seconds; kubectl exec leaves a session in the Pod when its connection is lost, and no signal comes
 local MEMORY = 256 << 20 -- bytes that a session may map beyond what the program itself does
 local GROUPS = { Kubernetes = true, Allocating = true }
 
@@ -25,9 +26,17 @@ function repl.add_flags(parser)
   settings.configure(parser, function(setting) return GROUPS[setting.group] or setting.key == "state_dir" end)
 end
 
+local function seconds(text)
+  local value = math.tointeger(tonumber(text))
+  if value and value >= 0 and value <= 1000000 then return value end
+  return nil, ("--idle: whole seconds expected, at most 1000000: %q"):format(text)
+end
+
 --- @param parser  argparse's command
 function repl.configure(parser)
   repl.add_flags(parser)
+  parser:option("--idle", "end when nothing is typed for so many seconds; 0: never (default: " .. IDLE .. ")",
+    IDLE):argname("SECONDS"):convert(seconds)
   parser:option("--history", "where lines are kept (default: ~/.moonlb_history, else in --state-dir)"):argname("FILE")
 end
 
@@ -78,8 +87,11 @@ local function converse(self, args, values)
   if not editor then return nil, message end
   greet(self, args)
   while not self.is_over do
-    local line, _, code = editor:read(self.begun and "     .. " or "moonlb> ")
-    if code == "EINTR" then
+    local line, _, code = editor:read(self.begun and "     .. " or "moonlb> ", args.idle > 0 and args.idle or nil)
+    if code == "ETIMEDOUT" then
+      self:write(("\nnothing was typed for %d s\n"):format(args.idle))
+      break
+    elseif code == "EINTR" then
       self:abandon()
       self:write("^C\n")
     elseif line == nil then
