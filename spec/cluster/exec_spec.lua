@@ -144,14 +144,20 @@ end, 40))
 local function at_terminal(options, body, environment, ...)
   local flags = { ... }
   return test(function()
-    local command = table.concat(kubectl("exec", options, "ds/moonlb", "--", "moonlb", "repl", table.unpack(flags)), " ")
+    local words = kubectl("exec", options, "ds/moonlb", "--", "moonlb", "repl", table.unpack(flags))
     local it = screen.new(folder)
-    local function open() it:run(("%s HOME=%s nsenter %s"):format(environment or "", folder, command)) end
+    local command = ("%s HOME=%s nsenter %s"):format(environment or "", folder, table.concat(words, " "))
+    local function open() it:run(command) end
     open()
     local ok, err = xpcall(body, debug.traceback, it, open)
     it:close()
     if not ok then error(err, 0) end
   end)
+end
+
+-- Is a process with this command line there? Those of the Pod are seen from outside.
+local function is_there(command)
+  return program.run("pgrep", { "-f", "-x", command }).code == 0
 end
 
 -- Edit a line of 132 columns in a window of so many: it is whole only where the editor knows the width. The new size
@@ -297,12 +303,19 @@ describe("kubectl exec -it ds/moonlb -- moonlb repl", function()
 
   -- What was begun in a container goes on without kubectl: no hangup comes. It would take of the Pod's memory for ever.
   it("ends some time after kubectl was killed", at_terminal("-it", function(it)
-    local function is_there() return program.run("pgrep", { "-f", "-x", "moonlb repl --idle 3" }).code == 0 end
     it:shows("moonlb>")
-    assert.is_true(is_there())
+    assert.is_true(is_there("moonlb repl --idle 3"))
     it:close()
-    loop.until_true(function() return not is_there() end, 20, "the end of the session")
+    loop.until_true(function() return not is_there("moonlb repl --idle 3") end, 20, "the end of the session")
   end, nil, "--idle", "3"))
+
+  it("ends at once where it has no terminal", at_terminal("-i", function(it)
+    it:type("1 + 1", "Enter")
+    it:shows("1 + 1\n2")
+    assert.is_true(is_there("moonlb repl --idle 0"))
+    it:close()
+    loop.until_true(function() return not is_there("moonlb repl --idle 0") end, 20, "the end of the session")
+  end, nil, "--idle", "0"))
 
   it("works at a terminal that can do nothing, with and without -t", function()
     for _, options in ipairs({ "-it", "-i" }) do
