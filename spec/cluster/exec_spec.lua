@@ -139,12 +139,12 @@ teardown(loop.test(function()
   temporary.remove(folder)
 end, 40))
 
--- `body(it, again)` at a terminal where `kubectl exec OPTIONS ds/moonlb -- moonlb repl FLAGS` was typed; `again()` does
--- so in a new terminal.
+-- `body(it, again)` at a terminal where `kubectl exec OPTIONS ds/moonlb -- /usr/bin/moonlb repl FLAGS` was typed;
+-- `again()` does so in a new terminal.
 local function at_terminal(options, body, environment, ...)
   local flags = { ... }
   return test(function()
-    local words = kubectl("exec", options, "ds/moonlb", "--", "moonlb", "repl", table.unpack(flags))
+    local words = kubectl("exec", options, "ds/moonlb", "--", "/usr/bin/moonlb", "repl", table.unpack(flags))
     local it = screen.new(folder)
     local command = ("%s HOME=%s nsenter %s"):format(environment or "", folder, table.concat(words, " "))
     local function open() it:run(command) end
@@ -225,7 +225,7 @@ describe("kubectl exec -i ds/moonlb -- moonlb repl", function()
   end))
 end)
 
-describe("kubectl exec -it ds/moonlb -- moonlb repl", function()
+describe("kubectl exec -it ds/moonlb -- /usr/bin/moonlb repl", function()
   it("greets, and says nothing else; answers; leaves on Ctrl-D", at_terminal("-it", function(it)
     local greeting = it:shows("moonlb>")
     assert.matches("^moonlb %d[%d.]* on node1, read only%. help lists the names, Ctrl%-D leaves%.\nmoonlb>$", greeting)
@@ -304,17 +304,17 @@ describe("kubectl exec -it ds/moonlb -- moonlb repl", function()
   -- What was begun in a container goes on without kubectl: no hangup comes. It would take of the Pod's memory for ever.
   it("ends some time after kubectl was killed", at_terminal("-it", function(it)
     it:shows("moonlb>")
-    assert.is_true(is_there("moonlb repl --idle 3"))
+    assert.is_true(is_there("/usr/bin/moonlb repl --idle 3"))
     it:close()
-    loop.until_true(function() return not is_there("moonlb repl --idle 3") end, 20, "the end of the session")
+    loop.until_true(function() return not is_there("/usr/bin/moonlb repl --idle 3") end, 20, "the end of the session")
   end, nil, "--idle", "3"))
 
   it("ends at once where it has no terminal", at_terminal("-i", function(it)
     it:type("1 + 1", "Enter")
     it:shows("1 + 1\n2")
-    assert.is_true(is_there("moonlb repl --idle 0"))
+    assert.is_true(is_there("/usr/bin/moonlb repl --idle 0"))
     it:close()
-    loop.until_true(function() return not is_there("moonlb repl --idle 0") end, 20, "the end of the session")
+    loop.until_true(function() return not is_there("/usr/bin/moonlb repl --idle 0") end, 20, "the end of the session")
   end, nil, "--idle", "0"))
 
   it("works at a terminal that can do nothing, with and without -t", function()
