@@ -14,6 +14,11 @@ local uv = require("luv")
 
 local PARTS = { "kube-apiserver", "etcd", "kubelet", "containerd", "containerd-shim-runc-v2", "ctr", "runc" }
 
+local function read(path)
+  local file <close> = assert(io.open(path))
+  return file:read("a")
+end
+
 -- Why there can be no node here, or nil.
 local function hindrance()
   local folder = os.getenv("MOONLB_KUBERNETES")
@@ -22,17 +27,13 @@ local function hindrance()
     if not uv.fs_access(folder .. "/" .. name, "X") then return ("there is no %s in %s"):format(name, folder) end
   end
   if uv.getuid() ~= 0 then return "containers need root" end
-  if not uv.fs_stat("/sys/fs/cgroup/memory/cgroup.procs") then return "needs the hierarchies of cgroup v1" end
+  local path = read("/proc/self/cgroup"):match(":memory:(%S+)")
+  if not path or not uv.fs_access("/sys/fs/cgroup/memory" .. path, "W") then return "needs cgroup v1, writable" end
   if program.moonlb():find("sanitize", 1, true) then return "a binary with sanitizers is not what ships" end
   return nil
 end
 
 local folder, node -- the node with the Pod, once for all tests
-
-local function read(path)
-  local file <close> = assert(io.open(path))
-  return file:read("a")
-end
 
 local function kubectl(...)
   return { ("--net=/proc/%d/ns/net"):format(node.inside), "kubectl", "--kubeconfig", folder .. "/kubeconfig", "-n",
