@@ -5,12 +5,14 @@ local program = require("spec.support.program")
 
 local screen = {}
 
+local count = 0 -- of terminals
+
 local Screen = {}
 Screen.__index = Screen
 
 --- Run tmux on a server of the screen's own.
 function Screen:tmux(...)
-  return program.run("tmux", { "-S", ("%s/tmux%d"):format(self.folder, self.count), "-f", "/dev/null", ... })
+  return program.run("tmux", { "-S", ("%s/tmux%d"):format(self.folder, self.number), "-f", "/dev/null", ... })
 end
 
 function Screen:text()
@@ -49,7 +51,8 @@ end
 -- @tparam string command
 function Screen:run(command)
   self:close()
-  self.count = self.count + 1 -- a server that is ending still holds its socket
+  count = count + 1
+  self.number = count -- a server that is ending still holds its socket
   local started = self:tmux("new-session", "-d", "-s", "it", "-x", "100", "-y", "40",
     command .. "; echo ended with $?; sleep 60")
   assert(started.code == 0, started.stderr)
@@ -58,7 +61,7 @@ end
 --- @tparam string folder  for tmux's socket
 -- @treturn Screen  in which nothing runs yet
 function screen.new(folder)
-  return setmetatable({ folder = folder, count = 0 }, Screen)
+  return setmetatable({ folder = folder, number = 0 }, Screen)
 end
 
 return screen
