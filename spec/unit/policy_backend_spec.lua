@@ -207,6 +207,36 @@ describe("decide", function()
     assert.equal("10.0.0.1", own:decide("p", requests[1], all).addresses[1])
   end))
 
+  it("counts those of the same batch, and finds them by their labels", with(rule([[
+    local mates = cluster.services({ label = { "team", "x" } })
+    log(("%d %d %d"):format(cluster.count({ namespace = "n" }), cluster.count({ label = { "team", "x" } }), #mates))
+    for _, mate in ipairs(mates) do
+      if mate.addresses[1] then log(mate.addresses[1]) end
+    end]]), function(own, all)
+    local requests = {}
+    for i, name in ipairs({ "x1", "x2", "x3" }) do
+      all:set_service(new_service(name, { team = "x" }))
+      requests[i] = { key = "n/" .. name }
+    end
+    for _ = 1, 2 do	-- nothing is left of it
+      local outcomes = own:decide_batch("p", requests, all)
+      assert.same({ "0 0 2" }, outcomes[1].log)
+      assert.same({ "1 1 2", "10.0.0.1" }, outcomes[2].log)
+      assert.same({ "2 2 2", "10.0.0.1", "10.0.0.2" }, outcomes[3].log)
+    end
+  end))
+
+  it("finds by label among as many as there are, without that being the policy's time", with(rule([[
+    return refuse(cluster.count({ label = { "app", "a-1" } }) .. " " .. #cluster.services({ label = { "n", "7" } }))]]),
+    function(own, all)
+      for i = 1, 3000 do
+        all:set_service(new_service("s" .. i, { app = "a-" .. i % 10, n = tostring(i) }))
+      end
+      local outcome = own:decide("p", { key = "n/a" }, all)
+      assert.equal("0 1", outcome.reason)	-- within 20,000 steps
+      assert.equal(1, own:describe("p").starts)
+    end, { limits = { steps = 20000 } }))
+
   it("sees what was fed since", with(STOCK, function(own, all)
     assert.same({ "10.0.0.1" }, own:decide("p", { key = "n/a" }, all).addresses)
     all:reserve("n/a", { "10.0.0.1" })
@@ -334,12 +364,35 @@ describe("the replica", function()
     assert.equal(2, own:describe("p").starts)
   end))
 
-  it("tells apart a Service that is larger than a message", with(STOCK, function(own, all)
-    local large = new_service("large")
-    large.metadata.annotations = { big = ("x"):rep(300000) }
+  it("shows a Service that is larger than a message without its longer annotations", with(rule([[
+    return refuse(#service.metadata.annotations.short .. " " .. tostring(service.metadata.annotations.long))]]),
+    function(own, all)
+      local large = new_service("large")
+      large.metadata.annotations = { long = ("x"):rep(300000), short = "123" }
+      all:set_service(large)
+      assert.equal("3 nil", own:decide("p", { key = "n/large" }, all).reason)
+    end))
+
+  it("does not show one that is too large all the same, and says so", with(STOCK, function(own, all)
+    local large = new_service("large", { app = ("x"):rep(300000) })
     all:set_service(large)
-    assert.matches("does not know this Service", own:decide("p", { key = "n/large" }, all).reason)
+    local outcome = own:decide("p", { key = "n/large" }, all)
+    assert.same({ "error", "EMSGSIZE" }, { outcome.kind, outcome.code })
+    assert.matches("too large to be shown to a policy", outcome.reason)
+    all:reserve("n/large", { "10.0.0.9" })
+    own:feed("reserve", "n/large", { "10.0.0.9" })	-- by the stock policy, say
+    own:feed("release", "n/large")
     assert.equal("use", own:decide("p", { key = "n/a" }, all).kind)
+    all:set_service(new_service("large"))
+    own:feed("set_service", new_service("large"))	-- it shrinks
+    assert.equal("use", own:decide("p", { key = "n/large" }, all).kind)
+    all:set_service(large)
+    own:feed("set_service", large)	-- and grows again
+    assert.equal("EMSGSIZE", own:decide("p", { key = "n/large" }, all).code)
+    all:remove_service("n/large")
+    own:feed("remove_service", "n/large")
+    assert.matches("does not know this Service", own:decide("p", { key = "n/large" }, all).reason)
+    assert.equal("use", own:decide("p", { key = "n/b" }, all).kind)
   end))
 end)
 

@@ -280,4 +280,10 @@ function Api:begin(state, record, request)
   self.exhausted, self.lines = nil, nil
 end
 
+--- Begin the same decision again.
+function Api:again()
+  decision.begin()
+  self.exhausted, self.lines = nil, nil
+end
+
 return api

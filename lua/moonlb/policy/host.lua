@@ -241,11 +241,12 @@ local function ask_and_judge(self, name, request, state)
     local outcome = policy.backend:decide(name, request, state)
     self.durations[name] = self.durations[name] or histogram.new()
     self.durations[name]:observe(self.now() - began)
-    local was_taken_out = type(outcome) == "table" and outcome.code == "ECANCELED"
-    if self.policies[name] ~= policy or was_taken_out then return {}, "superseded" end
+    local code = type(outcome) == "table" and outcome.code
+    if self.policies[name] ~= policy or code == "ECANCELED" then return {}, "superseded" end
     if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
     if state.services[request.key] ~= record then return outcome, "superseded" end
     local verdict, addresses, failure = judge(state, record, name, outcome)
+    if failure then failure.is_excused = code == "EMSGSIZE" or nil end
     if verdict ~= "rejected" or state.ownership.version == version or attempt == ATTEMPTS then
       return outcome, verdict, addresses, failure
     end
@@ -256,7 +257,7 @@ end
 local function ask(self, name, request, state)
   local outcome, verdict, addresses, failure = ask_and_judge(self, name, request, state)
   if verdict == "error" or (verdict == "rejected" and name ~= STOCK) then
-    count_failure(self, name)
+    if not failure.is_excused then count_failure(self, name) end
   elseif verdict ~= "superseded" then
     self.bench[name] = nil
   end
