@@ -154,6 +154,12 @@ describe("policy.store", function()
       { "a loop without end", "while true do end", "team.lua" },
       { "a test that fails", GOOD:gsub('"10.9.0.1" }', '"10.9.0.2" }'),
         'team.lua: test "from the team\'s pool" failed: addresses is {10.9.0.1}, expected {10.9.0.2}' },
+      { "a test with more objects than an example has", "local many = {}\nfor i = 1, 201 do many[i] = {} end return {"
+        .. "api = 1, rules = { rule.static }, tests = { { given = { services = many }, expect = { a = 1 } } } }",
+        "it has 201 Services and nodes, at most 200 are taken" },
+      { "a test with a ConfigMap that is none", "return { api = 1, rules = { rule.static }, tests = { { given = { "
+        .. "configmap = { ['range-global'] = ('10.0.0.1,'):rep(2000) } }, expect = { a = 1 } } } }",
+        "its ConfigMap has 18012 bytes, at most 16384 are taken" },
       { "a rule that raises in a test", GOOD:gsub("return use", "local x = nil + 1 return use"),
         'test "from the team\'s pool" failed: action is pending, expected assign (' },
     }
