@@ -14,12 +14,21 @@
 #define STRING_MAX (1 << 20)	/* bytes that string.rep may make */
 #define BYTES_A_UNIT 16		/* bytes of a string that C looks at in the time of an instruction */
 
-/* pairs() of a frozen table would be empty: walk what lies below. */
+/* next() of what lies below a frozen table, whatever table it is given. */
+static int frozen_next(lua_State *L)
+{
+	lua_settop(L, 2);
+	return lua_next(L, lua_upvalueindex(1)) ? 2 : 0;
+}
+
+/* pairs() of a frozen table would be empty: walk what lies below, which the caller does not get to see. */
 static int frozen_pairs(lua_State *L)
 {
-	lua_getglobal(L, "next");
+	lua_settop(L, 1);
 	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_pushnil(L);
+	lua_pushcclosure(L, frozen_next, 1);
+	lua_insert(L, 1);
+	lua_pushnil(L);					/* iterator view nil */
 	return 3;
 }
 
@@ -257,6 +266,16 @@ static void open_base(lua_State *L)
 	luaL_setfuncs(L, base_own, 0);
 }
 
+static void copy_all(lua_State *L, int to, int from)
+{
+	for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, to);
+	}
+}
+
+/* Our own code calls methods of strings where no limit holds: they are in a table that nobody has a view of. */
 static void open_string(lua_State *L)
 {
 	begin_library(L, LUA_STRLIBNAME);
@@ -264,9 +283,10 @@ static void open_string(lua_State *L)
 	lua_settop(L, 2);
 	mlb_policy_add_matching(L);
 	lua_pushliteral(L, "");
-	lua_getmetatable(L, -1);			/* parts own "" mt: one for all strings */
-	lua_pushvalue(L, 2);
-	lua_setfield(L, -2, "__index");
+	lua_getmetatable(L, 3);				/* parts own "" mt: one for all strings */
+	lua_newtable(L);
+	copy_all(L, 5, 2);
+	lua_setfield(L, 4, "__index");
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 }
@@ -283,11 +303,7 @@ static void open_rest(lua_State *L)
 	wrap_functions(L, 2, 3, utf8_wrapped);
 	copy_fields(L, 2, 3, utf8_plain);
 	begin_library(L, LUA_MATHLIBNAME);
-	for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_rawset(L, 2);
-	}
+	copy_all(L, 2, 3);
 	lua_pushnil(L);
 	lua_setfield(L, 2, "random");
 	lua_pushnil(L);
@@ -319,11 +335,7 @@ int mlb_policy_environment(lua_State *L)
 	lua_getfield(L, LUA_REGISTRYINDEX, PARTS_KEY);	/* parts */
 	lua_newtable(L);				/* parts environment */
 	lua_getfield(L, 1, "base");
-	for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_rawset(L, 2);
-	}
+	copy_all(L, 2, 3);
 	for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
 		lua_settop(L, 2);
 		lua_pushcfunction(L, mlb_policy_freeze);
