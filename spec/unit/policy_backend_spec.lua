@@ -470,6 +470,51 @@ local function scripted(say)
   end
 end
 
+describe("a worker that takes no message", function()
+  -- The end of a decision, and the worker afterwards, when sending decisions fails with that code.
+  local function decide_with(code)
+    local closed, start = 0, scripted(function(kind, _, id)
+      return kind, id, kind == "L" and { rules = { "rule-1" }, lines = { 1 }, has_place = false } or {}
+    end)
+    local own = backend({ start = function(options)
+      local fake = start(options)
+      local send, close = fake.send, fake.close
+      function fake.send(self, kind, ...)
+        if kind == "D" then return nil, "send: no", code end
+        return send(self, kind, ...)
+      end
+      function fake.close(self)
+        closed = closed + 1
+        close(self)
+      end
+      return fake
+    end })
+    assert(own:load("p", STOCK, "p.lua"))
+    local outcome = own:decide("p", { key = "n/a" }, attacks.state())
+    local described = own:describe("p")
+    local before = closed
+    own:close()
+    return outcome, described, before
+  end
+
+  it("is put to death, and the next one started", loop.test(function()
+    for _, code in ipairs({ "EPIPE", "EAGAIN", "EBUSY" }) do
+      local outcome, worker_now, closed = decide_with(code)
+      assert.equal(code, outcome.code)
+      assert.equal(1, worker_now.deaths)
+      assert.is_nil(worker_now.pid)
+      assert.equal(1, closed)
+    end
+  end))
+
+  it("lives on when the message was too long for any", loop.test(function()
+    local outcome, worker_now, closed = decide_with("EMSGSIZE")
+    assert.equal("EMSGSIZE", outcome.code)
+    assert.equal(0, worker_now.deaths)
+    assert.equal(0, closed)
+  end))
+end)
+
 describe("what a worker says", function()
   local LOADED = { rules = { "rule-1" }, lines = { 1 }, has_place = false }
 
