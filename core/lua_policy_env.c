@@ -103,14 +103,23 @@ static int base_xpcall(lua_State *L)
 	return lua_gettop(L);
 }
 
-/* tostring without addresses: they differ from run to run. */
-static int base_tostring(lua_State *L)
+/* The text of a value without its address, which differs from run to run. Lua shows it behind a __name as well. */
+static void push_text(lua_State *L, int arg)
+{
+	if (lua_type(L, arg) > LUA_TSTRING) {
+		if (luaL_getmetafield(L, arg, "__tostring") == LUA_TNIL) {
+			lua_pushstring(L, luaL_typename(L, arg));
+			return;
+		}
+		lua_pop(L, 1);
+	}
+	luaL_tolstring(L, arg, NULL);
+}
+
+int mlb_policy_tostring(lua_State *L)
 {
 	luaL_checkany(L, 1);
-	if (lua_type(L, 1) > LUA_TSTRING && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
-		lua_pushstring(L, luaL_typename(L, 1));
-	else
-		luaL_tolstring(L, 1, NULL);
+	push_text(L, 1);
 	return 1;
 }
 
@@ -142,17 +151,26 @@ static int string_rep(lua_State *L)
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-/* string.format without %p, an address. */
+/* string.format without addresses: no %p, and %s as tostring above. A format goes on behind a zero byte. */
 static int string_format(lua_State *L)
 {
-	const char *at = luaL_checkstring(L, 1);
+	size_t length;
+	const char *at = luaL_checklstring(L, 1, &length), *end = at + length;
+	int top = lua_gettop(L), arg = 1;
 
-	while ((at = strchr(at, '%'))) {
+	while ((at = memchr(at, '%', (size_t)(end - at)))) {
 		at++;
-		at += strspn(at, "-+ #0123456789.");
+		if (*at != '%') {
+			arg++;
+			at += strspn(at, "-+ #0123456789.");
+		}
 		if (*at == 'p')
 			return luaL_error(L, "string.format: %%p is not available to a policy");
-		if (*at)
+		if (*at == 's' && arg <= top) {
+			push_text(L, arg);
+			lua_replace(L, arg);
+		}
+		if (at < end)
 			at++;
 	}
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
@@ -195,7 +213,7 @@ static const char *const base_names[] = {
 static const luaL_Reg base_own[] = {
 	{ "rawset", base_rawset },
 	{ "setmetatable", base_setmetatable },
-	{ "tostring", base_tostring },
+	{ "tostring", mlb_policy_tostring },
 	{ "xpcall", base_xpcall },
 	{ NULL, NULL },
 };
