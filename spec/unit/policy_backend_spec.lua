@@ -411,6 +411,33 @@ return refuse(tostring(seen))]]), function(own, all)
   end, { limits = { soft_ms = 5000, hard_ms = 10000 } }))
 end)
 
+describe("the memory of a policy", function()
+  local SLOW = { limits = { soft_ms = 5000, hard_ms = 10000 } }
+
+  -- Whatever raised for want of memory, also of the API, was left half way.
+  it("is its end when there is none left, also where it catches the error", with(rule([[
+seen = (seen or 0) + 1
+if service.metadata.name == "b" then return refuse(tostring(seen)) end
+local held = {}
+pcall(function() while true do held[#held + 1] = ("x"):rep(1 << 18) .. #held end end)
+held = nil
+return refuse("went on")]]), function(own, all)
+    local outcome = own:decide("p", { key = "n/a" }, all)
+    assert.equal("memory", outcome.cause)
+    assert.matches("used more than %d+ KiB of memory", outcome.reason)
+    assert.equal("1", own:decide("p", { key = "n/b" }, all).reason)
+    assert.equal(2, own:describe("p").starts)
+  end, SLOW))
+
+  it("is what it holds: what it drops makes room, whatever that takes", with(rule([[
+local text
+for i = 10, 33 do text = ("x"):rep(1 << 20) .. i end
+return refuse(tostring(#text))]]), function(own, all)
+    assert.equal("1048578", own:decide("p", { key = "n/a" }, all).reason)
+    assert.equal(1, own:describe("p").starts)
+  end, SLOW))
+end)
+
 describe("place", function()
   local NODES = { { name = "a", labels = { zone = "1" } }, { name = "b", labels = {} },
     { name = "c", labels = { zone = "1" } }, { name = "d", labels = {} } }
