@@ -464,6 +464,33 @@ return refuse(tostring(seen))]]), function(own, all)
   end, { limits = { soft_ms = 5000, hard_ms = 10000 } }))
 end)
 
+describe("the memory of a policy", function()
+  local SLOW = { limits = { soft_ms = 5000, hard_ms = 10000 } }
+
+  -- Whatever raised for want of memory, also of the API, was left half way.
+  it("is its end when there is none left, also where it catches the error", with(rule([[
+seen = (seen or 0) + 1
+if service.metadata.name == "b" then return refuse(tostring(seen)) end
+local held = {}
+pcall(function() while true do held[#held + 1] = ("x"):rep(1 << 18) .. #held end end)
+held = nil
+return refuse("went on")]]), function(own, all)
+    local outcome = own:decide("p", { key = "n/a" }, all)
+    assert.equal("memory", outcome.cause)
+    assert.matches("used more than %d+ KiB of memory", outcome.reason)
+    assert.equal("1", own:decide("p", { key = "n/b" }, all).reason)
+    assert.equal(2, own:describe("p").starts)
+  end, SLOW))
+
+  it("is what it holds: what it drops makes room, whatever that takes", with(rule([[
+local text
+for i = 10, 33 do text = ("x"):rep(1 << 20) .. i end
+return refuse(tostring(#text))]]), function(own, all)
+    assert.equal("1048578", own:decide("p", { key = "n/a" }, all).reason)
+    assert.equal(1, own:describe("p").starts)
+  end, SLOW))
+end)
+
 describe("place", function()
   local NODES = { { name = "a", labels = { zone = "1" } }, { name = "b", labels = {} },
     { name = "c", labels = { zone = "1" } }, { name = "d", labels = {} } }
@@ -522,6 +549,51 @@ local function scripted(say)
     }
   end
 end
+
+describe("a worker that takes no message", function()
+  -- The end of a decision, and the worker afterwards, when sending decisions fails with that code.
+  local function decide_with(code)
+    local closed, start = 0, scripted(function(kind, _, id)
+      return kind, id, kind == "L" and { rules = { "rule-1" }, lines = { 1 }, has_place = false } or {}
+    end)
+    local own = backend({ start = function(options)
+      local fake = start(options)
+      local send, close = fake.send, fake.close
+      function fake.send(self, kind, ...)
+        if kind == "D" then return nil, "send: no", code end
+        return send(self, kind, ...)
+      end
+      function fake.close(self)
+        closed = closed + 1
+        close(self)
+      end
+      return fake
+    end })
+    assert(own:load("p", STOCK, "p.lua"))
+    local outcome = own:decide("p", { key = "n/a" }, attacks.state())
+    local described = own:describe("p")
+    local before = closed
+    own:close()
+    return outcome, described, before
+  end
+
+  it("is put to death, and the next one started", loop.test(function()
+    for _, code in ipairs({ "EPIPE", "EAGAIN", "EBUSY" }) do
+      local outcome, worker_now, closed = decide_with(code)
+      assert.equal(code, outcome.code)
+      assert.equal(1, worker_now.deaths)
+      assert.is_nil(worker_now.pid)
+      assert.equal(1, closed)
+    end
+  end))
+
+  it("lives on when the message was too long for any", loop.test(function()
+    local outcome, worker_now, closed = decide_with("EMSGSIZE")
+    assert.equal("EMSGSIZE", outcome.code)
+    assert.equal(0, worker_now.deaths)
+    assert.equal(0, closed)
+  end))
+end)
 
 describe("what a worker says", function()
   local LOADED = { rules = { "rule-1" }, lines = { 1 }, has_place = false }

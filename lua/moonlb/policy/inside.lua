@@ -372,8 +372,8 @@ local HANDLERS = { T = Inside.add_text, L = Inside.load,
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(native.expose, native.line), rules = {}, rule_names = {},
-    is_stock = {}, lent = {}, pieces = {}, now = 0, utc = 0 }, Inside)
+  local self = setmetatable({ native = native, api = api.new(native.expose, native.line, native.tostring), rules = {},
+    rule_names = {}, is_stock = {}, lent = {}, pieces = {}, now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)
   return function(kind, value)

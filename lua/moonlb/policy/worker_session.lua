@@ -113,10 +113,13 @@ local function start_worker(self)
   return true
 end
 
--- Send a message. True, or nil, message, code.
+-- Send a message. True, or nil, message, code: EMSGSIZE, or the end of a worker that takes none. Nobody waits for that
+-- one to die: it may not.
 local function post(self, kind, parts, timeout)
   self.asked = ((self.asked or 0) + 1) & 0xffffffff
-  return self.worker:send(kind, self.asked, parts, timeout)
+  local ok, message, code = self.worker:send(kind, self.asked, parts, timeout)
+  if not ok and code ~= "EMSGSIZE" then on_death(self, { message = message, code = code }) end
+  return ok, message, code
 end
 
 -- Wait for the answer to what was sent: type and value, or nil, message, code when the worker ended.
