@@ -41,6 +41,7 @@ static unsigned char inbox[MLB_POLICY_FRAME_MAX];
 static void kill_for(struct mlb_policy_process *process, const char *code, const char *message)
 {
 	uv_poll_stop(&process->poll);
+	uv_timer_stop(&process->timer);
 	if (!process->code) {
 		process->code = code;
 		snprintf(process->message, sizeof(process->message), "%s", message);
