@@ -1,5 +1,5 @@
 -- Asks for thousands of labels that nobody has, each of which could be remembered.
--- worker: use 10%.0%.0%.1
+-- worker: error error .-%.lua:[1-9]%d* asks for more than 16 labels
 local function attack(service, cluster)
   for i = 1, 3000 do cluster.count({ label = { "label-" .. i, "x" } }) end
 end

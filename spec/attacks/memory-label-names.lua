@@ -1,5 +1,5 @@
 -- Asks for labels with names of half a mebibyte, each of which could be remembered: 20 MiB in all.
--- worker: use 10%.0%.0%.1
+-- worker: error error .-%.lua:[1-9]%d* asks for more than 16 labels
 local function attack(service, cluster)
   for i = 1, 40 do cluster.count({ label = { ("x"):rep((1 << 19) - 10) .. i, "x" } }) end
 end

@@ -8,7 +8,7 @@ local function attack(service, cluster)
   for depth = 150, 200 do
     below(depth, function() return cluster.pool("10.1." .. depth .. ".0/24"):free({ n = 4 }) end)
     below(depth, function() return cluster.global_pool():free({ n = 4 }) end)
-    below(depth, function() return cluster.count({ label = { "label-" .. depth, "x" } }) end)
+    below(depth, function() return cluster.count({ label = { "label-" .. depth % 8, "x" } }) end)
     below(depth, function() return #cluster.nodes end)
     below(depth, function() return use("10.0.0.9") end)
   end
