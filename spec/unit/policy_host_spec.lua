@@ -170,6 +170,9 @@ describe("an outcome from another process", function()
       { kind = "refuse", reason = {}, rule = {}, line = {}, exhausted = { {}, 1 }, log = { {}, 2 } },
       { kind = "pass", exhausted = { { pool = "p", family = 5, used = 1, size = 2 } } },
       { kind = "refuse", exhausted = { { pool = "p", family = 4, used = 0 / 0, size = 2 } } },
+      { kind = "pass", exhausted = { { pool = "p", family = 6, used = 2.0 ^ 70, size = math.huge } } },
+      { kind = "pass", exhausted = { { pool = "p", family = 6, used = 2.0 ^ 70, size = 2.0 ^ 70 } } },
+      { kind = "pass", exhausted = { { pool = "p", family = 6, used = 1, size = -1 } } },
       { kind = "error", reason = {} }, { kind = "error", reason = ("x"):rep(100000) },
       { kind = "dhcp", hostname = ("x"):rep(100000) },
       { kind = "use", addresses = { "192.0.2.1" }, rule = "a b\n" } }) do

@@ -4,7 +4,7 @@
 local answers = {}
 
 local MAX_TEXT, MAX_RULES, MAX_ADDRESSES, MAX_ADDRESS, MAX_URL, MAX_LIST = 600, 64, 16, 64, 2048, 8
-local MAX_PLACES = 3
+local MAX_PLACES, MAX_COUNT = 3, 2.0 ^ 136
 local STOCK_FILE = "policies/default.lua"
 local CAUSES = { error = true, budget = true, time = true, memory = true, syntax = true, shape = true }
 
@@ -146,8 +146,10 @@ local function read_trace(given, outcome, policy)
   return true
 end
 
+-- An integer; a float where it does not fit, at most all of IPv6 in some sources.
 local function is_count(value)
-  return math.type(value) == "integer" and value >= 0 or (math.type(value) == "float" and value >= 2.0 ^ 63)
+  if math.type(value) == "float" then return value >= 2.0 ^ 63 and value <= MAX_COUNT end
+  return math.type(value) == "integer" and value >= 0
 end
 
 local function is_exhausted(value)
