@@ -648,7 +648,7 @@ describe("what a worker says", function()
     ["a refusal without reason"] = changed("kind", "refuse"),
     ["a wait without address"] = changed("kind", "http"),
     ["exhausted pools that are none"] = changed("exhausted", { { pool = "x", family = 5, used = 1, size = 1 } }),
-    ["more addresses than there are"] = changed("exhausted", { { pool = "x", family = 6, used = 1, size = math.huge } }),
+    ["an endless pool"] = changed("exhausted", { { pool = "x", family = 6, used = 1, size = math.huge } }),
     ["a log of numbers"] = changed("log", { 1 }),
     ["a log without end"] = changed("log", { "", "", "", "", "", "", "", "", "" }),
   }) do

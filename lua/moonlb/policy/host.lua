@@ -17,7 +17,7 @@ local Host = { __name = "moonlb.policy.host" }
 Host.__index = Host
 
 local STOCK = "default"
-local MAX_ADDRESSES = 32
+local MAX_ADDRESSES, MAX_PLACES = 32, 3
 -- A policy that failed FAILURES times in a row within WINDOW seconds is benched: not asked for BENCH seconds, the next
 -- time twice as long, at most MAX_BENCH. Behind a bench it has one try.
 local FAILURES, WINDOW, BENCH, MAX_BENCH = 5, 60, 10, 600
@@ -301,6 +301,18 @@ function Host:decide(name, request, state)
   return fall_back(self, result.failure, request, state)
 end
 
+-- The names go into an annotation: those of nodes that there are alone, each once.
+local function known_nodes(names, state)
+  local list, seen = {}, {}
+  for i = 1, #names do
+    local name = names[i]
+    if type(name) == "string" and state.nodes[name] and not seen[name] and #list < MAX_PLACES then
+      list[#list + 1], seen[name] = name, true
+    end
+  end
+  return list
+end
+
 --- Ask a policy where a group shall live. Inside a task when the policy's back end waits.
 -- @tparam string name  of the policy
 -- @tparam table group, nodes  see `Trusted.place`
@@ -311,7 +323,7 @@ function Host:place(name, group, nodes, state)
   local policy = find(self, name)
   if not policy or not policy.has_place or is_benched(self, name) then return nil end
   local names, message = policy.backend:place(name, group, nodes, state)
-  if names then return names end
+  if names then return known_nodes(names, state) end
   count_failure(self, name)
   return nil, { policy = name, rule = "place", where = policy.file, reason = message }
 end

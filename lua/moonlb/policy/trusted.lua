@@ -239,10 +239,9 @@ function Trusted:decide(name, request, state)
 end
 
 -- The names of a ranking: nodes or names of nodes, each once, those that there are.
-local function read_ranking(list, nodes)
+local function read_ranking(list, known)
   if type(list) ~= "table" then return nil, "place returned a " .. type(list) .. ", not a list of nodes" end
-  local known, names = {}, {}
-  for _, node in ipairs(nodes) do known[node.name] = true end
+  local names = {}
   for i = 1, rawlen(list) do
     local node = rawget(list, i)
     local node_name = type(node) == "table" and rawget(node, "name") or node
@@ -262,11 +261,12 @@ end
 -- @treturn table|nil  names of nodes, at most 3, best first; or nil and what is wrong, with file and line
 function Trusted:place(name, group, nodes, state)
   local policy = self.policies[name]
-  local first = group.services[1]
+  local first, known = group.services[1], {}
+  for _, node in ipairs(nodes) do known[node.name] = true end	-- the policy may change what it gets
   self.api:begin(state, state.services[first.namespace .. "/" .. first.name], {})
   local ok, list = pcall(policy.place, group, nodes, self.api.cluster)
   if not ok then return nil, type(list) == "string" and list or policy.file .. ": place raised a " .. type(list) end
-  local names, message = read_ranking(list, nodes)
+  local names, message = read_ranking(list, known)
   if not names then return nil, policy.file .. ": " .. message end
   return names
 end
