@@ -48,8 +48,8 @@ function Pool:source_of(item)
   return nil
 end
 
--- What is taken and in the pool: of what is taken, all but what is outside. Not the pool's size less what is free: those
--- are floats for a large block of IPv6, whose difference says 0 of a few.
+-- What is taken and in the pool: of what is taken, all but what is outside. Not the pool's size less what is free:
+-- those are floats for a large block of IPv6, whose difference says 0 of a few.
 local function count_used(self, number)
   local taken, used = self.book.ownership.taken, 0
   local all = taken:free_count(NOTHING, number)

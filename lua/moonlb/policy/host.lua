@@ -4,6 +4,7 @@
 -- unicast addresses, of families that fit, not excluded, held by nobody else unless both may share.
 -- @module moonlb.policy.host
 local address = require("moonlb.core.address")
+local clean = require("moonlb.clean")
 local family = require("moonlb.allocator.family")
 local fields = require("moonlb.allocator.fields")
 local histogram = require("moonlb.histogram")
@@ -143,7 +144,7 @@ local function canonical_addresses(outcome)
     local text = outcome.addresses[i]
     if type(text) ~= "string" then return nil, ("an address that is a %s"):format(type(text)) end
     local item, message = address.canonical(text)
-    if not item then return nil, ("%q is %s"):format(text:sub(1, 60), message) end
+    if not item then return nil, ("%q is %s"):format(clean.line(text, 60), message) end
     if i > 1 then
       seen = seen or { [list[1]] = true }
       if seen[item] then return nil, item .. " is there twice" end

@@ -1,6 +1,8 @@
 --- Outcomes that came from another process: taken apart and put together anew, so that only what is expected is left,
 -- of the expected type and size. Whether the addresses may be given is judged later, by the host.
 -- @module moonlb.policy.outcome
+local clean = require("moonlb.clean")
+
 local outcome = {}
 
 local MAX_REASON, MAX_NAME, MAX_TRACE, MAX_LOG, MAX_EXHAUSTED, MAX_ADDRESSES = 500, 63, 64, 8, 8, 33
@@ -9,7 +11,7 @@ local MAX_COUNT = 2.0 ^ 136
 local RESULTS = { use = true, share = true, dhcp = true, refuse = true, pass = true, error = true }
 
 local function text(value, limit)
-  return type(value) == "string" and value:sub(1, limit) or nil
+  return type(value) == "string" and clean.line(value, limit) or nil
 end
 
 -- A rule's name is written into an annotation.

@@ -1,6 +1,8 @@
 --- Reads what a policy worker says. Every byte of it may be a lie: only the shapes below get through, and only plain
 -- values of bounded length. Whether a decision is allowed is judged later, by the host's own tables. Pure.
 -- @module moonlb.policy.worker_answers
+local cleaning = require("moonlb.clean")
+
 local answers = {}
 
 local MAX_TEXT, MAX_RULES, MAX_ADDRESSES, MAX_ADDRESS, MAX_URL, MAX_LIST = 600, 64, 16, 64, 2048, 8
@@ -16,9 +18,7 @@ local seen, seen_count = {}, 0
 local function clean(text, most)
   if type(text) ~= "string" then return nil end
   if seen[text] then return seen[text] end
-  local result = text:sub(1, most or MAX_TEXT)
-  if not utf8.len(result) then result = result:gsub("[\128-\255]", "?") end
-  result = result:gsub("%c", " ")
+  local result = cleaning.line(text, most or MAX_TEXT)
   if not most and #text <= MAX_TEXT then
     if seen_count >= MAX_SEEN then seen, seen_count = {}, 0 end
     seen[text], seen_count = result, seen_count + 1

@@ -5,6 +5,7 @@
 -- @module moonlb.policy.worker_session
 local answers = require("moonlb.policy.worker_answers")
 local async = require("moonlb.async")
+local clean = require("moonlb.clean")
 local core = require("moonlb.core.policy_worker")
 local fields = require("moonlb.allocator.fields")
 local log = require("moonlb.core.log")
@@ -23,6 +24,8 @@ local MEMORY, MEMORY_SERVICE = 16 * 1024 * 1024, 4096
 -- Wall time of an answer, seconds. Of a decision: twice the CPU time at which a worker is killed, for a machine that
 -- may be busy.
 local LOAD_TIMEOUT, FEED_TIMEOUT, TIMEOUT, HARD_MS = 5, 5, 1, 100
+-- Bytes of a worker's own words about its failure.
+local MAX_FAILURE = 200
 -- A message's header and its array's, and what is left free for the first element.
 local OVERHEAD = 512
 -- Bytes of a policy's text that leave a message room for the rest of what is needed to load it.
@@ -145,7 +148,7 @@ end
 -- Our own code in the worker failed, most likely for want of memory.
 local function own_failure(self, value)
   forget_worker(self)
-  return nil, "the worker failed: " .. tostring(value):sub(1, 200), "EPROTO"
+  return nil, "the worker failed: " .. clean.line(tostring(value), MAX_FAILURE), "EPROTO"
 end
 
 local function clock(self)
@@ -191,7 +194,9 @@ local function load_policy(self)
     return loaded
   end
   local failure = kind == "E" and answers.failed(value)
-  if kind == "X" and type(value) == "string" then failure = { message = "tests: " .. value:sub(1, 200), line = 0 } end
+  if kind == "X" and type(value) == "string" then
+    failure = { message = "tests: " .. clean.line(value, MAX_FAILURE), line = 0 }
+  end
   if not failure then return reject(self, "the worker sent no description of its policy") end
   return nil, describe(self, failure), "EINVAL"
 end
