@@ -258,6 +258,25 @@ describe("decide", function()
     assert.equal("ENOENT", own:decide_batch("q", { { key = "n/a" } }, all)[1].code)
   end))
 
+  it("fails a request that fits into no message, says why, and lets the rest of the batch go on", with(STOCK,
+    function(own, all)
+      local deep = { 1 }
+      for _ = 1, 60 do deep = { deep } end
+      local list = own:decide_batch("p", { { key = "n/a" }, { key = "n/b", http = { x = deep } },
+        { key = "n/b", http = { x = ("x"):rep(300000) } }, { key = "n/b" } }, all)
+      assert.same({ "use", "error", "error", "use" }, { list[1].kind, list[2].kind, list[3].kind, list[4].kind })
+      assert.same({ "the request is nested too deeply for a message", "ELOOP" }, { list[2].reason, list[2].code })
+      assert.same({ "the request is too long for a message", "EMSGSIZE" }, { list[3].reason, list[3].code })
+      assert.equal(1, own:describe("p").starts)
+    end))
+
+  it("sends a batch that is too long for one message in several", with(STOCK, function(own, all)
+    local requests = {}
+    for i = 1, 10 do requests[i] = { key = "n/a", http = { x = ("x"):rep(60000) } } end
+    for _, outcome in ipairs(own:decide_batch("p", requests, all)) do assert.equal("use", outcome.kind) end
+    assert.equal(1, own:describe("p").starts)
+  end))
+
   it("leaves the turn to the next when one that waits for it is cancelled", with(STOCK, function(own, all)
     local session, outcome = own.policies.p.session, nil
     async.run(function() session:ask({ { key = "n/a" } }, all) end)

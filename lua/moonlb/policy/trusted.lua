@@ -8,8 +8,8 @@
 local api = require("moonlb.policy.api")
 local core = require("moonlb.core.policy_worker")
 local decision = require("moonlb.policy.decision")
-local cjson = require("cjson.safe")
 local environment = require("moonlb.policy.environment")
+local http = require("moonlb.policy.http")
 
 local trusted = {}
 
@@ -20,8 +20,8 @@ local MAX_RULES, MAX_TEXT = 64, 1024 * 1024
 local MAX_PASSES = 1024
 -- A decision asks outside this often at most, and for an address of this length.
 local MAX_OUTSIDE, MAX_URL = 8, 2048
--- How many names of a ranking count; how deep the JSON of an answer may be.
-local MAX_PLACES, MAX_DEPTH = 3, 32
+-- How many names of a ranking count.
+local MAX_PLACES = 3
 
 local NOBODY = { ask = function() return { error = "nobody is asked here" } end }
 
@@ -38,15 +38,6 @@ function trusted.new(options)
   return self
 end
 
--- JSON's null is nil to a policy, as in the worker.
-local function without_null(value, depth)
-  if value == cjson.null or depth > MAX_DEPTH then return nil end
-  if type(value) ~= "table" then return value end
-  local result = {}
-  for key, item in pairs(value) do result[key] = without_null(item, depth + 1) end
-  return result
-end
-
 -- http.get(url, {timeout=s}) -> {status=, body=, json=} | nil, message.
 local function new_http(self)
   local function get(url, options)
@@ -56,14 +47,13 @@ local function new_http(self)
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
     if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 3) end
     if not self.answers then error("http.get: only a rule can ask", 3) end
-    local answer = self.answers[url]
+    local answer = self.answers[url] and core.unpack(self.answers[url])
     if not answer then
       self.wanted = { url = url, timeout = timeout }
       error(SUSPENDED, 0)
     end
     if answer.error then return nil, answer.error end
-    local json = without_null(cjson.decode(answer.body), 0)
-    return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
+    return answer
   end
   return setmetatable({}, { __index = { get = core.expose(get) }, __metatable = false,
     __newindex = function() error("http cannot be changed", 2) end })
@@ -221,7 +211,7 @@ end
 -- reason=}`; `exhausted`: array of `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of
 -- `http.get` went into it
 function Trusted:decide(name, request, state)
-  local policy, answers = self.policies[name], {}
+  local policy, answers, size = self.policies[name], {}, 0
   for asked = 0, MAX_OUTSIDE do
     self.answers, self.wanted = answers, nil
     local result = run_rules(self, policy, request, state)
@@ -232,7 +222,9 @@ function Trusted:decide(name, request, state)
       return result
     end
     if asked == MAX_OUTSIDE then break end
-    answers[wanted.url] = self.http.ask(wanted.url, wanted.timeout)
+    local shown
+    shown, size = http.shown(self.http.ask(wanted.url, wanted.timeout), size)
+    answers[wanted.url] = core.pack(shown)	-- without JSON's nulls, and a copy of its own for each look
     if not state.services[request.key] then return failed(policy, "the Service was deleted meanwhile") end
   end
   return failed(policy, ("asked outside more than %d times"):format(MAX_OUTSIDE))
