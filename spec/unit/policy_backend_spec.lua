@@ -180,6 +180,15 @@ describe("decide", function()
       assert.equal(4, own:decide("p", { key = "n/a" }, all).line)
     end))
 
+  for _, name in ipairs({ "next", "error", "pcall", "use" }) do
+    it("names the policy's file for a rule that is a function of C: " .. name, with(
+      ("return { api = 1, rules = { %s } }"):format(name), function(own, all)
+        local outcome = own:decide("p", { key = "n/a" }, all)
+        assert.same({ "error", "p.lua" }, { outcome.kind, outcome.file })
+        assert.is_nil(outcome.line)
+      end))
+  end
+
   it("passes on what the user asks for", with(STOCK, function(own, all)
     assert.same({ "10.9.9.9" }, own:decide("p", { key = "n/a", request = { "10.9.9.9" } }, all).addresses)
     assert.equal("bad", own:decide("p", { key = "n/a", request_error = "bad" }, all).reason)

@@ -45,7 +45,9 @@ local function new_http(self)
       error("http.get: an http:// or https:// address expected", 3)
     end
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
-    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 3) end
+    if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+      error("http.get: timeout is a number of seconds", 3)
+    end
     if not self.answers then error("http.get: only a rule can ask", 3) end
     local answer = self.answers[url] and core.unpack(self.answers[url])
     if not answer then
@@ -84,12 +86,14 @@ local function fault_of(policy)
   return nil
 end
 
--- Of each rule the line that it begins on and its chunk ("@file"): the policy's own, or the stock policy's.
-local function places_of(rules)
+-- Of each rule the line that it begins on and its chunk ("@file"): the policy's own, or the stock policy's. A function
+-- of C has no line, and is the policy's own.
+local function places_of(rules, file)
   local lines, chunks = {}, {}
   for i, rule in ipairs(rules) do
     local info = debug.getinfo(rule, "S")
-    lines[i], chunks[i] = info.linedefined, info.source
+    if info.what == "C" then lines[i], chunks[i] = 0, "@" .. file
+    else lines[i], chunks[i] = info.linedefined, info.source end
   end
   return lines, chunks
 end
@@ -99,7 +103,7 @@ end
 local function names_of(self, rules, own)
   local names, own_names = {}, {}
   for name, rule in pairs(own) do
-    if type(name) == "string" and name:find("^[%w_]+$") then own_names[rule] = name end
+    own_names[rule] = name
   end
   for i, rule in ipairs(rules) do names[i] = own_names[rule] or self.rule_names[rule] or "rule-" .. i end
   return names
@@ -122,13 +126,13 @@ function Trusted:load(name, text, file)
   if not chunk then return nil, message end
   local ok, policy = pcall(chunk)
   if not ok then return nil, type(policy) == "string" and policy or file .. ": raised a " .. type(policy) end
-  local fault = fault_of(policy)
+  local fault = fault_of(policy) or api.rule_fault(rules)
   if fault then return nil, file .. ": " .. fault end
   if is_stock then
     self.rules, self.rule_names = rules, {}
     for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
   end
-  local lines, chunks = places_of(policy.rules)
+  local lines, chunks = places_of(policy.rules, file)
   self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules), lines = lines,
     chunks = chunks, file = file, place = policy.place }
   return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names,
@@ -170,7 +174,7 @@ end
 local function outcome(self, kind, policy, i, trace, fields, reason)
   return {
     kind = kind, rule = policy.names[i], file = policy.chunks[i]:sub(2), trace = trace, reason = reason,
-    line = fields and fields.line > 0 and fields.line or policy.lines[i],
+    line = fields and fields.line > 0 and fields.line or policy.lines[i] > 0 and policy.lines[i] or nil,
     addresses = fields and fields.addresses, hostname = fields and fields.hostname, exhausted = self.api.exhausted,
     log = self.api.lines,
   }

@@ -3,6 +3,7 @@
 -- `decide` wait. Decisions that are asked for while the worker is busy go to it together, up to 100 in one message.
 -- @module moonlb.policy.worker
 local async = require("moonlb.async")
+local log = require("moonlb.core.log")
 local policy_http = require("moonlb.policy.http")
 local session = require("moonlb.policy.worker_session")
 
@@ -134,12 +135,22 @@ local function ask_all(entry, requests, state, to_first_end)
   return outcomes
 end
 
+-- As `ask_all`. Whoever waits gets an outcome also when there is a mistake in here.
+local function ask_safely(entry, requests, state)
+  local ok, outcomes = xpcall(ask_all, debug.traceback, entry, requests, state)
+  if ok then return outcomes end
+  log.error("a policy could not be asked", { policy = entry.name, error = outcomes })
+  local list = {}
+  for i = 1, #requests do list[i] = failed(entry, "moonlb could not ask it", "EPROTO") end
+  return list
+end
+
 -- While something waits: take up to a batch of it and ask.
 local function pump(entry)
   while entry.waiting[1] do
     local batch = table.move(entry.waiting, 1, math.min(BATCH, #entry.waiting), 1, {})
     entry.waiting = table.move(entry.waiting, #batch + 1, #entry.waiting, 1, {})
-    local outcomes = ask_all(entry, requests_of(batch), batch[1].state)
+    local outcomes = ask_safely(entry, requests_of(batch), batch[1].state)
     for i, item in ipairs(batch) do item.resume(outcomes[i]) end
   end
   entry.is_pumping = false
