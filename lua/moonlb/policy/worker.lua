@@ -12,7 +12,9 @@ local worker = {}
 local Worker = { __name = "moonlb.policy.worker" }
 Worker.__index = Worker
 
-local BATCH, MAX_TEXT = 100, 1 << 20
+local BATCH = 100
+--- Bytes of a policy's text.
+worker.MAX_TEXT = 1 << 20
 -- A decision asks outside this often, and takes this long, at most.
 local MAX_OUTSIDE, MAX_SECONDS = 8, 30
 -- Services of one batch that may each kill a worker before the rest is given up.
@@ -49,7 +51,9 @@ end
 -- @treturn table|nil  `{name=, file=, tests=, rules=names, has_place=}`; or nil, what is wrong, with file and line,
 -- and a code
 function Worker:load(name, text, file)
-  if #text > MAX_TEXT then return nil, ("%s: %d bytes, at most %d"):format(file, #text, MAX_TEXT), "EFBIG" end
+  if #text > worker.MAX_TEXT then
+    return nil, ("%s: %d bytes, at most %d"):format(file, #text, worker.MAX_TEXT), "EFBIG"
+  end
   local entry = new_entry(self, name, text:gsub("^\239\187\191", ""), file)
   local loaded, message, code = entry.session:open()
   if not loaded then
