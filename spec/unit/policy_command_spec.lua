@@ -3,14 +3,6 @@ local command = require("moonlb.cli.policy")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 local temporary = require("spec.support.temporary")
-local uv = require("luv")
-
--- A file of so many bytes that takes no room on the disk.
-local function sparse(path, size)
-  local fd = assert(uv.fs_open(path, "w", 384))
-  assert(uv.fs_ftruncate(fd, size))
-  uv.fs_close(fd)
-end
 
 local function with_folder(body)
   return function()
@@ -41,13 +33,13 @@ for _, action in ipairs({ "check", "test" }) do
     end))
 
     it("names an empty file", with_folder(function(dir)
-      sparse(dir .. "/a.lua", 0)
+      temporary.sparse(dir .. "/a.lua", 0)
       assert.equal(dir .. "/a.lua: the file is empty; a policy returns a table", says(action, dir .. "/a.lua"))
     end))
 
     it("names the size of one that is too large, and the limit", with_folder(function(dir)
       for _, size in ipairs({ (1 << 20) + 1, 95 << 20, 100000000 }) do
-        sparse(dir .. "/a.lua", size)
+        temporary.sparse(dir .. "/a.lua", size)
         local before = collectgarbage("count")
         assert.equal(("%s/a.lua: %d bytes, at most 1048576"):format(dir, size), says(action, dir .. "/a.lua"))
         assert.is_true(collectgarbage("count") - before < 1024, "it was read")
@@ -59,7 +51,7 @@ end
 describe("the program", function()
   it("refuses what is no policy's file, with exit code 1 or 2 and its name", loop.test(function()
     local dir = temporary.folder("moonlb-policy-command")
-    sparse(dir .. "/a.lua", 100000000)
+    temporary.sparse(dir .. "/a.lua", 100000000)
     local objects = "manifests/examples/shop.yaml"
     for _, case in ipairs({
       { { "policy", "check", dir .. "/a.lua" }, 1, "/a.lua: 100000000 bytes, at most 1048576\n" },

@@ -184,6 +184,13 @@ describe("policy.store", function()
         for _, text in ipairs({ event, error }) do assert.is_true(utf8.len(text) and not text:find("%c"), text) end
       end))
 
+    it("a file of 100 MB, without reading it", with_store({}, nil, function(world)
+      local before = collectgarbage("count")
+      temporary.sparse(world.dir .. "/team.lua", 100000000)
+      until_event(world, "team.lua: 100000000 bytes, at most 1048576; it is not in use")
+      assert.is_true(collectgarbage("count") - before < 10000)
+    end))
+
     it("a file that cannot be read, a folder and a pipe of that name", with_store({}, nil, function(world)
       uv.fs_mkdir(world.dir .. "/team.lua", 448)
       until_event(world, "team.lua: is no file")
