@@ -7,15 +7,6 @@ local kubernetes = require("spec.support.kubernetes")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 local temporary = require("spec.support.temporary")
-local uv = require("luv")
-
-local function free_port()
-  local probe = uv.new_tcp()
-  assert(probe:bind("127.0.0.1", 0))
-  local port = probe:getsockname().port
-  probe:close()
-  return port
-end
 
 -- The body and the status of one path, "" and 0 while nobody listens.
 local function get(port, path)
@@ -26,7 +17,7 @@ end
 
 local function with(body, settle)
   return kubernetes.test(function(c)
-    local ns, port = c:namespace(), free_port()
+    local ns, port = c:namespace(), http.free_port()
     if settle then settle(c, ns) end
     local moonlb = allocator.launch(c, ns, "--listen", "127.0.0.1", "--port", tostring(port))
     body(c, ns, port, moonlb)

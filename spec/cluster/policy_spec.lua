@@ -72,23 +72,35 @@ function Case:until_event(reason, text)
   return loop.until_true(function() return self:has_event(reason, text) end, 10, "Event " .. reason)
 end
 
+-- Until /metrics has these lines.
+function Case:until_metrics(lines)
+  loop.until_true(function()
+    local text = http.curl(("http://127.0.0.1:%d/metrics"):format(self.port)):wait(20).out
+    for _, line in ipairs(lines) do
+      if not text:find("\n" .. line .. "\n", 1, true) then return false end
+    end
+    return true
+  end, 20, table.concat(lines, "\n"))
+end
+
 -- A namespace, a policy folder with these files and a moonlb that allocates.
 local function test(files, data, body, ...)
   local flags = { ... }
   return kubernetes.test(function(c)
     local dir = temporary.folder("moonlb-policies")
-    local case = setmetatable({ c = c, namespace = c:namespace(), dir = dir }, Case)
+    local case = setmetatable({ c = c, namespace = c:namespace(), dir = dir, port = http.free_port() }, Case)
     case:publish(files)
     case:configure(data)
     local arguments = { "run", "--allocate", "true", "--kubeconfig", c.kubeconfig, "--namespace", case.namespace,
-      "--configmap-namespace", case.namespace, "--policy-dir", case.dir, "--port", "0" }
+      "--configmap-namespace", case.namespace, "--policy-dir", case.dir, "--listen", "127.0.0.1",
+      "--port", tostring(case.port) }
     table.move(flags, 1, #flags, #arguments + 1, arguments)
     local moonlb = http.spawn(program.moonlb(), arguments, { env = environment() })
     local ok, message = xpcall(body, debug.traceback, case)
     moonlb:kill("sigterm")
     moonlb:wait(15)
     temporary.remove(case.dir)
-    if not ok then error(message .. "\n" .. moonlb.out .. moonlb.err, 0) end
+    if not ok then error(tostring(message) .. "\n" .. moonlb.out .. moonlb.err, 0) end
     assert.equal(0, moonlb.code)
   end, 90)
 end
@@ -118,7 +130,8 @@ describe("a mounted policy", function()
       local event = case:until_event("PolicySwapped", "policy team")
       assert.equal("ConfigMap", event.involvedObject.kind)
       assert.equal("kubevip", event.involvedObject.name)
-      assert.truthy(event.message:find("1 of 1 Services would get another address were they made now", 1, true))
+      assert.truthy(event.message:find("1 of 1 Services would get another address if made anew, each by itself",
+        1, true), event.message)
       assert.is_true(runtime.boottime() - began < 10)
       case:service("b")
       case:until_assigned("b", "10.8.0.1 team/rule-1")
@@ -161,6 +174,20 @@ describe("a mounted policy", function()
       case:publish({ ["bad.lua"] = "return { api = 1, rules = { rule.global_pool } }" })
       case:until_assigned("a", "10.0.0.1 bad/global_pool")
     end, "--policy-fallback", "pending"))
+
+  it("is counted on /metrics: its failures, whether it is benched, and whether its file is in use", test({
+    ["bad.lua"] = "return { api = 1, rules = {\n  function() return nil + 1 end } }", ["team.lua"] = TEAM },
+    { policy = "bad", ["cidr-global"] = "10.0.0.0/24" }, function(case)
+      case:service("a")
+      case:until_metrics({ "# TYPE moonlb_policy_failures_total counter",
+        'moonlb_policy_failures_total{policy="bad"} 1', 'moonlb_policy_benched{policy="bad"} 0',
+        'moonlb_policy_up_to_date{policy="bad"} 1', 'moonlb_policy_up_to_date{policy="team"} 1' })
+      for i = 1, 4 do case:service("b" .. i) end
+      case:until_metrics({ 'moonlb_policy_failures_total{policy="bad"} 5', 'moonlb_policy_benched{policy="bad"} 1' })
+      case:publish({ ["bad.lua"] = "return { api = 1, rules = { rule.global_pool } }", ["team.lua"] = "return {" })
+      case:until_metrics({ 'moonlb_policy_failures_total{policy="bad"} 5', 'moonlb_policy_benched{policy="bad"} 0',
+        'moonlb_policy_up_to_date{policy="bad"} 1', 'moonlb_policy_up_to_date{policy="team"} 0' })
+    end))
 
   it("that is not there is named on the Service", test({}, { policy = "nobody", ["cidr-global"] = "10.0.0.0/24" },
     function(case)

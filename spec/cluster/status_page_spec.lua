@@ -4,21 +4,12 @@ local chromium = require("spec.support.chromium")
 local http = require("spec.support.http")
 local kubernetes = require("spec.support.kubernetes")
 local loop = require("spec.support.loop")
-local uv = require("luv")
-
-local function free_port()
-  local probe = uv.new_tcp()
-  assert(probe:bind("127.0.0.1", 0))
-  local port = probe:getsockname().port
-  probe:close()
-  return port
-end
 
 -- `body(c, namespace, url, moonlb)`
 local function with_page(body, ...)
   local flags = { ... }
   return kubernetes.test(function(c)
-    local ns, port = c:namespace(), free_port()
+    local ns, port = c:namespace(), http.free_port()
     allocator.configure(c, ns, { ["range-" .. ns] = "10.77.0.1-10.77.0.9", ["cidr-big"] = "10.64.0.0/16" })
     local moonlb = allocator.start(c, ns, "--listen", "127.0.0.1", "--port", tostring(port), table.unpack(flags))
     body(c, ns, ("http://127.0.0.1:%d"):format(port), moonlb)

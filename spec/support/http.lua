@@ -57,6 +57,15 @@ function Process:kill(signal)
   if not self.code then self.handle:kill(signal or "sigkill") end
 end
 
+--- A TCP port of 127.0.0.1 on which nobody listens just now.
+function http.free_port()
+  local probe = uv.new_tcp()
+  assert(probe:bind("127.0.0.1", 0))
+  local port = probe:getsockname().port
+  probe:close()
+  return port
+end
+
 --- Run curl(1) and wait. `-s -S --http1.1 -N --max-time 20` are given already.
 function http.curl(...)
   return http.spawn("curl", { "-q", "-s", "-S", "--noproxy", "*", "--http1.1", "-N", "--max-time", "20", ... })

@@ -1,9 +1,10 @@
 /* Workers that lie, die and break out, for the specs of the host: the runner becomes one when its `steps` argument is LIE plus one of
- * the numbers below (spec/unit/policy_process_spec.lua names them). */
+ * the numbers below (spec/unit/policy_process_spec.lua and policy_liar_spec.lua name them). */
 #ifndef SPEC_POLICY_LIAR_H
 #define SPEC_POLICY_LIAR_H
 
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -62,6 +63,95 @@ static void liar_give_up(bool floods)
 		mlb_policy_put_string(&writer, "no luck\n", 8);
 		liar_send((size_t)(writer.at - liar_frame));
 	} while (floods);
+}
+
+static void liar_put(struct mlb_policy_writer *writer, const char *text)
+{
+	mlb_policy_put_string(writer, text, strlen(text));
+}
+
+/* A policy of one rule, which has `place`. */
+static void liar_put_loaded(struct mlb_policy_writer *writer)
+{
+	mlb_policy_put_table(writer, 0, 3);
+	liar_put(writer, "rules");
+	mlb_policy_put_table(writer, 1, 0);
+	liar_put(writer, "it");
+	liar_put(writer, "lines");
+	mlb_policy_put_table(writer, 1, 0);
+	mlb_policy_put_integer(writer, 1);
+	liar_put(writer, "has_place");
+	mlb_policy_put_tag(writer, 't');
+}
+
+/* One pool of IPv6, and more of it used than there can be. */
+static void liar_put_exhausted(struct mlb_policy_writer *writer)
+{
+	mlb_policy_put_table(writer, 1, 0);
+	mlb_policy_put_table(writer, 0, 4);
+	liar_put(writer, "pool");
+	liar_put(writer, "p");
+	liar_put(writer, "family");
+	mlb_policy_put_integer(writer, 6);
+	liar_put(writer, "used");
+	mlb_policy_put_number(writer, 0x1p70);
+	liar_put(writer, "size");
+	mlb_policy_put_number(writer, HUGE_VAL);
+}
+
+/* The decision on one Service: use 192.0.2.1. */
+static void liar_put_decided(struct mlb_policy_writer *writer, bool is_exhausted)
+{
+	mlb_policy_put_table(writer, 0, 2);
+	liar_put(writer, "is_spoiled");
+	mlb_policy_put_tag(writer, 'f');
+	liar_put(writer, "outcomes");
+	mlb_policy_put_table(writer, 1, 0);
+	mlb_policy_put_table(writer, 0, is_exhausted ? 4 : 3);
+	liar_put(writer, "kind");
+	liar_put(writer, "use");
+	liar_put(writer, "addresses");
+	mlb_policy_put_table(writer, 1, 0);
+	liar_put(writer, "192.0.2.1");
+	liar_put(writer, "passes");
+	mlb_policy_put_table(writer, 0, 0);
+	if (is_exhausted) {
+		liar_put(writer, "exhausted");
+		liar_put_exhausted(writer);
+	}
+}
+
+static void liar_put_placed(struct mlb_policy_writer *writer)
+{
+	mlb_policy_put_table(writer, 0, 1);
+	liar_put(writer, "names");
+	mlb_policy_put_table(writer, 3, 0);
+	liar_put(writer, "no such node\n\xff,other");
+	liar_put(writer, "n1");
+	liar_put(writer, "n1");
+}
+
+/* Speaks a session's messages, and lies in what they hold. */
+_Noreturn static void liar_converse(long lie)
+{
+	for (;;) {
+		struct mlb_policy_writer writer = { liar_frame + MLB_POLICY_HEADER, liar_frame + sizeof(liar_frame) };
+
+		liar_receive();	/* the answer has the question's type and number */
+		if (lie == 16 && liar_frame[0] == 'D') {	/* its own failure, in words of its choice */
+			liar_frame[0] = 'X';
+			liar_put(&writer, "evil\n\x1b[31m\xff\xfe two\tlines");
+		} else if (liar_frame[0] == 'L') {
+			liar_put_loaded(&writer);
+		} else if (liar_frame[0] == 'D') {
+			liar_put_decided(&writer, lie == 18);
+		} else if (liar_frame[0] == 'P') {	/* 17 */
+			liar_put_placed(&writer);
+		} else {
+			mlb_policy_put_table(&writer, 0, 0);
+		}
+		liar_send((size_t)(writer.at - liar_frame));
+	}
 }
 
 static void liar_talk(long lie)
@@ -164,6 +254,8 @@ static void policy_liar(int argc, char **argv)
 			_exit(60);
 		liar_break_out(lie);
 	}
+	if (lie >= 16)
+		liar_converse(lie);
 	if (lie != 2)
 		liar_receive();
 	liar_talk(lie);

@@ -11,6 +11,13 @@ function temporary.folder(name)
   return assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/" .. name .. "-XXXXXX"))
 end
 
+--- A file of so many bytes, all zero, that takes no room on the disk.
+function temporary.sparse(path, size)
+  local fd = assert(uv.fs_open(path, "w", 384))
+  assert(uv.fs_ftruncate(fd, size))
+  uv.fs_close(fd)
+end
+
 --- Remove a folder and all that is in it; links are removed, not followed.
 -- @tparam string path
 function temporary.remove(path)

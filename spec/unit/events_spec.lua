@@ -53,6 +53,13 @@ describe("events.emit", function()
     assert.equal("2026-01-01T00:16:40Z", event.firstTimestamp)
   end))
 
+  it("writes one line of at most 1,024 bytes, cut between two characters", with(function(recorder, client)
+    recorder:emit(service("a"), "Warning", "PolicyFailed", "x\n" .. ("\u{e4}"):rep(600))
+    quiet(recorder)
+    local message = client.created[1].object.message
+    assert.equal("x " .. ("\u{e4}"):rep(509) .. "...", message)
+  end))
+
   it("counts the same words about the same object in one Event", with(function(recorder, client, clock)
     for _ = 1, 3 do
       recorder:emit(service("a"), "Warning", "PoolExhausted", "full")

@@ -60,10 +60,48 @@ local function sorted(list)
   return table.concat(list, "\n") .. "\n"
 end
 
+-- A policy that says which options are looked at: by what is read of a table that notes it or, where that is read raw,
+-- by the error about a value of a wrong type.
+local OPTIONS = [[
+local seen = {}
+local function note(call, option) seen[call .. "{" .. option .. "}"] = true end
+local function noting(call)
+  return setmetatable({}, { __index = function(_, option) note(call, option) end })
+end
+local NAMES = { "family", "prefer", "n", "share", "timeout", "label", "namespace", "hostname" }
+return { api = 1,
+  rules = { function(_, cluster)
+    cluster.global_pool():free(noting("pool:free"))
+    cluster.count(noting("cluster.count"))
+    pcall(cluster.services, noting("cluster.services"))
+    dhcp(noting("dhcp"))
+    http.get("http://a/", noting("http.get"))
+    for _, name in ipairs(NAMES) do
+      if not pcall(dhcp, { [name] = {} }) then note("dhcp", name) end
+      if not pcall(http.get, "http://a/", { [name] = {} }) then note("http.get", name) end
+    end
+    local list = {}
+    for name in pairs(seen) do list[#list + 1] = name end
+    return refuse(table.concat(list, " "))
+  end },
+  tests = { { given = { configmap = { ["cidr-global"] = "10.0.0.0/24" } },
+    http = { ["GET http://a/"] = { body = "{}" } }, expect = { reason = "?" } } } }
+]]
+
+local function options_seen_by(backend)
+  local host, list = policy_host.new({}), {}
+  assert(host:load("options", OPTIONS, "options.lua", backend))
+  local failure = tests.run(host, "options")[1].failure
+  local reason = assert(failure:match("^reason is (.*), expected %?"), failure)
+  for name in reason:gmatch("%S+") do list[#list + 1] = name end
+  return list
+end
+
 local function seen_by(backend)
   local host = policy_host.new({})
-  local loaded = assert(host:load("probe", probe(), "probe.lua", backend))
-  return sorted(table.move(behind_metatables(), 1, 100, #loaded.tests + 1, loaded.tests))
+  local list = assert(host:load("probe", probe(), "probe.lua", backend)).tests
+  table.move(behind_metatables(), 1, 100, #list + 1, list)
+  return sorted(table.move(options_seen_by(backend), 1, 100, #list + 1, list))
 end
 
 local SHAPES = [[
@@ -117,7 +155,10 @@ describe("the policy API", function()
     local readme = read("policies/README.md")
     for line in read("spec/vectors/policy_api.txt"):gmatch("[^\n]+") do
       local name = line:match("^%S+")
-      if not name:find("^math%.") and not name:find("^string%.") and not name:find("^table%.")
+      local call, option = name:match("^(.*){(.*)}$")
+      if option then	-- as in call{option=} or call(x, {option=})
+        assert.truthy(readme:find(call:gsub("%p", "%%%0") .. "[({][^)}]*" .. option .. "="), name)
+      elseif not name:find("^math%.") and not name:find("^string%.") and not name:find("^table%.")
         and not name:find("^utf8%.") then
         assert.truthy(readme:find(name, 1, true), name .. " is not in policies/README.md")
       end

@@ -180,6 +180,15 @@ describe("decide", function()
       assert.equal(4, own:decide("p", { key = "n/a" }, all).line)
     end))
 
+  for _, name in ipairs({ "next", "error", "pcall", "use" }) do
+    it("names the policy's file for a rule that is a function of C: " .. name, with(
+      ("return { api = 1, rules = { %s } }"):format(name), function(own, all)
+        local outcome = own:decide("p", { key = "n/a" }, all)
+        assert.same({ "error", "p.lua" }, { outcome.kind, outcome.file })
+        assert.is_nil(outcome.line)
+      end))
+  end
+
   it("passes on what the user asks for", with(STOCK, function(own, all)
     assert.same({ "10.9.9.9" }, own:decide("p", { key = "n/a", request = { "10.9.9.9" } }, all).addresses)
     assert.equal("bad", own:decide("p", { key = "n/a", request_error = "bad" }, all).reason)
@@ -256,6 +265,25 @@ describe("decide", function()
     assert.matches("does not know this Service", own:decide("p", { key = "n/none" }, all).reason)
     assert.equal("ENOENT", own:decide("q", { key = "n/a" }, all).code)
     assert.equal("ENOENT", own:decide_batch("q", { { key = "n/a" } }, all)[1].code)
+  end))
+
+  it("fails a request that fits into no message, says why, and lets the rest of the batch go on", with(STOCK,
+    function(own, all)
+      local deep = { 1 }
+      for _ = 1, 60 do deep = { deep } end
+      local list = own:decide_batch("p", { { key = "n/a" }, { key = "n/b", http = { x = deep } },
+        { key = "n/b", http = { x = ("x"):rep(300000) } }, { key = "n/b" } }, all)
+      assert.same({ "use", "error", "error", "use" }, { list[1].kind, list[2].kind, list[3].kind, list[4].kind })
+      assert.same({ "the request is nested too deeply for a message", "ELOOP" }, { list[2].reason, list[2].code })
+      assert.same({ "the request is too long for a message", "EMSGSIZE" }, { list[3].reason, list[3].code })
+      assert.equal(1, own:describe("p").starts)
+    end))
+
+  it("sends a batch that is too long for one message in several", with(STOCK, function(own, all)
+    local requests = {}
+    for i = 1, 10 do requests[i] = { key = "n/a", http = { x = ("x"):rep(60000) } } end
+    for _, outcome in ipairs(own:decide_batch("p", requests, all)) do assert.equal("use", outcome.kind) end
+    assert.equal(1, own:describe("p").starts)
   end))
 
   it("leaves the turn to the next when one that waits for it is cancelled", with(STOCK, function(own, all)
@@ -648,6 +676,7 @@ describe("what a worker says", function()
     ["a refusal without reason"] = changed("kind", "refuse"),
     ["a wait without address"] = changed("kind", "http"),
     ["exhausted pools that are none"] = changed("exhausted", { { pool = "x", family = 5, used = 1, size = 1 } }),
+    ["an endless pool"] = changed("exhausted", { { pool = "x", family = 6, used = 1, size = math.huge } }),
     ["a log of numbers"] = changed("log", { 1 }),
     ["a log without end"] = changed("log", { "", "", "", "", "", "", "", "", "" }),
   }) do

@@ -162,6 +162,29 @@ describe("the check", function()
   end)
 end)
 
+describe("Host:place", function()
+  local function place(backend, text)
+    local brain, host = fixture()
+    for _, name in ipairs({ "n1", "n2", "n3", "n4" }) do brain:set_node(allocation.node(name, "10.0.1.1")) end
+    assert(host:load("team", text or "", "team.lua", backend))
+    return brain:reconcile("a/web").patch.metadata.annotations["moonlb.io/place"]
+  end
+
+  it("writes names of nodes that there are, each once and three at most, whatever a back end says", function()
+    local backend = backend_of({ kind = "use", addresses = { "192.0.2.1" } })
+    backend.load = function() return { rules = { "it" }, has_place = true } end
+    backend.place = function() return { "no such\n\255,n1", 7, "n4", {}, "n2", "n4", "n3", "n1" } end
+    assert.equal("n4,n2,n3", place(backend))
+    backend.place = function() return { "x\1y" } end
+    assert.is_nil(place(backend))
+  end)
+
+  it("is not led astray by what a policy of this process does to the nodes", function()
+    assert.equal("n2", place(nil, [[return { api = 1, rules = { rule.global_pool }, place = function(_, nodes)
+      nodes[1].name = "evil,\n" return { "evil,\n", nodes[1], "n2" } end }]]))
+  end)
+end)
+
 describe("an outcome from another process", function()
   it("may be anything: what is not expected is dropped, or an error", function()
     for _, hostile in ipairs({ 42, "x", true, {}, { kind = {} }, { kind = "use" },
@@ -170,6 +193,9 @@ describe("an outcome from another process", function()
       { kind = "refuse", reason = {}, rule = {}, line = {}, exhausted = { {}, 1 }, log = { {}, 2 } },
       { kind = "pass", exhausted = { { pool = "p", family = 5, used = 1, size = 2 } } },
       { kind = "refuse", exhausted = { { pool = "p", family = 4, used = 0 / 0, size = 2 } } },
+      { kind = "pass", exhausted = { { pool = "p", family = 6, used = 2.0 ^ 70, size = math.huge } } },
+      { kind = "pass", exhausted = { { pool = "p", family = 6, used = 2.0 ^ 70, size = 2.0 ^ 70 } } },
+      { kind = "pass", exhausted = { { pool = "p", family = 6, used = 1, size = -1 } } },
       { kind = "error", reason = {} }, { kind = "error", reason = ("x"):rep(100000) },
       { kind = "dhcp", hostname = ("x"):rep(100000) },
       { kind = "use", addresses = { "192.0.2.1" }, rule = "a b\n" } }) do

@@ -132,6 +132,43 @@ for where, open in pairs(BACKENDS) do
         return { api = 1, rules = { rule.global_pool }, place = function() return http.get(%q) end }]]):format(url, url)
     end }))
 
+    it("leaves out JSON that is nested too deeply, and gives each look a copy of its own", test(function(brain, server)
+      server.body = ("["):rep(29) .. ("]"):rep(29)
+      assert.equal("nil nil 58", decide(brain, "shop/web").reason)
+      server.body = ("["):rep(28) .. ("]"):rep(28)
+      assert.equal("table nil 56", decide(brain, "shop/web").reason)
+      server.body = '[1, null, {"a": null}]'
+      assert.equal("table nil 22", decide(brain, "shop/web").reason)
+    end, { text = function(url)
+      return ([[return { api = 1, rules = { function()
+        local answer = assert(http.get(%q .. "/api/ipam/ip-addresses/"))
+        if answer.json then
+          assert(not answer.json.seen)
+          answer.json.seen = true
+        end
+        assert(http.get(%q .. "/api/ipam/ip-addresses/?2"))
+        return refuse(type(answer.json) .. " " .. type(answer.json and answer.json[2]) .. " " .. #answer.body)
+      end } }]]):format(url, url)
+    end }))
+
+    it("says when the answers of one decision are too large together", test(function(brain, server)
+      server.body = ("x"):rep(60000)
+      assert.equal("4 of 60000; the answers of one decision have more than 245760 bytes",
+        decide(brain, "shop/web").reason)
+      server.body = '["' .. ("y"):rep(60000) .. '"]'
+      assert.equal("2 of 60004; the answers of one decision have more than 245760 bytes",
+        decide(brain, "shop/db").reason)
+    end, { text = function(url)
+      return ([[return { api = 1, rules = { function()
+        local size
+        for i = 1, 8 do
+          local answer, why = http.get(%q .. "/api/ipam/ip-addresses/?" .. i)
+          if not answer then return refuse(i - 1 .. " of " .. size .. "; " .. why) end
+          size = #answer.body
+        end
+      end } }]]):format(url)
+    end }))
+
     it("asks each address once a decision, and eight at most", test(function(brain, server)
       assert.matches("asked outside more than 8 times", decide(brain, "shop/web").failure.reason)
       assert.equal(8, #server.asked)

@@ -174,6 +174,23 @@ describe("policy.store", function()
       end))
     end
 
+    it("a test whose texts are endless, in one bounded line of UTF-8", with_store({ ["team.lua"] = [[
+      local text = ("x\n\255\27[31m\u{e4}"):rep(4000)
+      return { api = 1, rules = { rule.global_pool },
+        tests = { { name = text, expect = { action = text:sub(2), [text] = text } } } }]] }, nil, function(world)
+        local event, error = world.events[1], world.store.policies.team.error
+        assert.truthy(error:find('team.lua: test "x ?', 1, true), error)
+        assert.is_true(#error < 2000, #error)
+        for _, text in ipairs({ event, error }) do assert.is_true(utf8.len(text) and not text:find("%c"), text) end
+      end))
+
+    it("a file of 100 MB, without reading it", with_store({}, nil, function(world)
+      local before = collectgarbage("count")
+      temporary.sparse(world.dir .. "/team.lua", 100000000)
+      until_event(world, "team.lua: 100000000 bytes, at most 1048576; it is not in use")
+      assert.is_true(collectgarbage("count") - before < 10000)
+    end))
+
     it("a file that cannot be read, a folder and a pipe of that name", with_store({}, nil, function(world)
       uv.fs_mkdir(world.dir .. "/team.lua", 448)
       until_event(world, "team.lua: is no file")

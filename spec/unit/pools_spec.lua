@@ -66,6 +66,37 @@ describe("Pool:free", function()
     assert.equal("cidr-global is full: 2 of 2 IPv4 addresses used", why)
     assert.same({ pool = "cidr-global", family = 4, used = 2, size = 2 }, full)
   end)
+
+  it("says how many are left where several are asked for", function()
+    local book, record = book_of({ ["cidr-global"] = "10.0.0.0/29" }, "10.0.0.2")
+    local found, why, full = book:global():free({ record = record, n = 7 })
+    assert.is_nil(found)
+    assert.equal("cidr-global has too few left: 1 of 7 IPv4 addresses used", why)
+    assert.same({ pool = "cidr-global", family = 4, used = 1, size = 7 }, full)
+  end)
+
+  it("counts in a pool of 2^64 addresses as in any other", function()
+    local book, record, c = book_of({ ["cidr-global"] = "fd00:9::/64" }, "fd00:9::5")
+    local pool = book:global()
+    assert.equal(1, pool:used(6))
+    c.engine:exclude("fd00:9::1:0-fd00:9::ffff:ffff:ffff:fffe", "test")
+    for i = 0, 65535, 4096 do c.engine:exclude(("fd00:9::%x-fd00:9::%x"):format(i, i + 4095), "test") end
+    local found, why, full = pool:free({ record = record, family = 6, n = 2 })
+    assert.is_nil(found)
+    assert.equal(2.0 ^ 64, full.size)
+    assert.matches("^cidr%-global .*: 18446744073709551%d%d%d of 18446744073709551616 IPv6 addresses used$", why)
+  end)
+
+  it("gives one to share, and free ones beside it, when several are asked for", function()
+    local c = allocation.cluster({ ["cidr-global"] = "fd00:9::/64", ["allow-share-global"] = "true" })
+    local spec = { ipFamilies = { "IPv6" } }
+    c:put(service("used/a", { assigned = "fd00:9::5 default/static", ports = { 99 }, spec = spec }))
+    c:put(service("a/web", { created = 9, spec = spec }))
+    local state = c.engine.state
+    local pool, options = state.pools:global(), { record = state.services["a/web"], n = 2, share = true }
+    for _ = 1, 2 do assert.same({ "fd00:9::5", "fd00:9::" }, (pool:free(options))) end
+    assert.equal(1, pool:used(6))
+  end)
 end)
 
 describe("Pool:used", function()

@@ -48,12 +48,15 @@ function Pool:source_of(item)
   return nil
 end
 
+-- What is taken and in the pool: of what is taken, all but what is outside. Not the pool's size less what is free:
+-- those are floats for a large block of IPv6, whose difference says 0 of a few.
 local function count_used(self, number)
-  local used = self:size(number)
+  local taken, used = self.book.ownership.taken, 0
+  local all = taken:free_count(NOTHING, number)
   for _, source in ipairs(self.sources) do
-    used = used - source.set:free_count(self.book.ownership.taken, number)
+    used = used + all - taken:free_count(source.set, number)
   end
-  return used
+  return math.tointeger(used) or used
 end
 
 --- How many of them nobody can be given now: held, resting, excluded or quarantined. Kept up to date from what changed
@@ -112,14 +115,17 @@ end
 
 -- n addresses of a family: each is taken for a moment, so that the next call finds another.
 local function free_many(self, number, options, result)
-  local taken, found = self.book.ownership.taken, {}
+  local taken, found, one = self.book.ownership.taken, {}, options
   local first_key
   for i = 1, options.n do
-    local item, key = self:free_one(number, options)
+    local item, key = self:free_one(number, one)
     if not item then break end
     found[i], first_key = item, first_key or key
-    if taken:contains(item) then break end	-- a shared one: there is one of these
-    taken:add(item)
+    if taken:contains(item) then
+      one = { record = options.record, prefer = options.prefer }	-- there is one to share: the rest are free ones
+    else
+      taken:add(item)
+    end
   end
   for _, item in ipairs(found) do
     if not self.book.ownership:is_held(item) then taken:remove(item) end
@@ -138,21 +144,27 @@ local function families(self, options)
   return wanted.order, wanted.mode
 end
 
---- What is said of a source list that has no free address of a family.
+--- A pool that had too few free addresses, in words.
+-- @tparam table entry  `{pool=, family=, used=, size=}`: numbers above 2^63 are floats
+function pools.describe_full(entry)
+  return ("%s %s: %.0f of %.0f %s addresses used"):format(entry.pool,
+    entry.used < entry.size and "has too few left" or "is full", entry.used, entry.size, family.name(entry.family))
+end
+
+--- What is said of a source list that has too few free addresses of a family.
 local function failure(self, number)
   if not self:has(number) then
     return ("%s has no %s addresses"):format(self.name, family.name(number))
   end
-  local size = self:size(number)
-  return ("%s is full: %d of %d %s addresses used"):format(self.name, size, size, family.name(number)),
-    { pool = self.name, family = number, used = size, size = size }
+  local full = { pool = self.name, family = number, used = self:used(number), size = self:size(number) }
+  return pools.describe_full(full), full
 end
 
 --- Free addresses for a Service, by its families (design, section 4.1) when none is given.
 -- @tparam table options  as of `free_one`, and `family` (4 or 6), `n`: how many of each family (1 to 16)
 -- @treturn table|nil  addresses, first family first
 -- @treturn string  the key of the first one's source; or why there is none
--- @treturn table|nil  when it is full: `{pool=, family=, used=, size=}`
+-- @treturn table|nil  when it has too few: `{pool=, family=, used=, size=}`
 function Pool:free(options)
   if self.is_dhcp then return nil, self.name .. " is DHCP" end
   if not (self:has(4) or self:has(6)) then return nil, self.name .. " has no addresses" end

@@ -3,6 +3,7 @@
 -- @module moonlb.allocator.writes
 local fields = require("moonlb.allocator.fields")
 local json = require("moonlb.json")
+local pools = require("moonlb.allocator.pools")
 
 local writes = {}
 
@@ -151,8 +152,7 @@ end
 
 local function exhausted_events(events, decision)
   for _, full in ipairs(decision.exhausted or {}) do
-    event(events, "Warning", "PoolExhausted", ("%s is full: %d of %d IPv%d addresses used"):format(full.pool, full.used,
-      full.size, full.family))
+    event(events, "Warning", "PoolExhausted", pools.describe_full(full))
   end
 end
 

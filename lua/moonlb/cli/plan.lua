@@ -39,15 +39,6 @@ local function add_excerpts(warnings, path, text)
   end
 end
 
-local function read_text(path)
-  local file, message, number = io.open(path, "rb")
-  if not file then return nil, message, number end
-  local text = file:read(2 << 20)
-  file:close()
-  if not text then return nil, path .. ": cannot be read, or is empty" end
-  return text
-end
-
 -- Of the settings, those that the engine has a use for.
 local function engine_settings(values, policy)
   return { configmap = values.configmap_namespace .. "/" .. values.configmap, policy = policy,
@@ -72,7 +63,7 @@ end
 -- What a policy's file makes of the objects. It runs where a mounted one would, in a worker with its limits; where it
 -- fails, the stock policy decides, and that is a warning.
 local function plan_by_file(objects, values, path)
-  local text, message = read_text(path)
+  local text, message = offline.read(path)
   if not text then return nil, message end
   local result
   offline.run(function()

@@ -8,8 +8,6 @@ local tables = require("moonlb.cli.table")
 
 local policy = { name = "policy", summary = "test or check policy files" }
 
-local MAX_BYTES = 2 << 20
-
 --- @param parser  argparse's command
 function policy.configure(parser)
   parser:command_target("action")
@@ -17,14 +15,6 @@ function policy.configure(parser)
   check:argument("file", "Lua files"):args("+"):argname("FILE")
   local test = parser:command("test", "run the tests of a policy")
   test:argument("file", "Lua files"):args("+"):argname("FILE")
-end
-
-local function read_text(path)
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local text, problem = file:read(MAX_BYTES)
-  file:close()
-  return text or (problem and nil or ""), problem
 end
 
 -- Tests give the same result whenever they are run.
@@ -41,7 +31,7 @@ end
 
 -- A trial, see `offline.open`, and the file's text; nil when the file is bad, which is said.
 local function open_file(path, say)
-  local text, message = read_text(path)
+  local text, message = offline.read(path)
   local trial
   if text then trial, message = offline.open(offline.name_of(path), text, path, { utc = epoch }) end
   if trial then return trial, text end

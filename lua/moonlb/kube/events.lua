@@ -4,6 +4,7 @@
 -- one each few minutes; the queue is bounded, and its writes have the lowest priority. Nobody waits for an Event.
 -- @module moonlb.kube.events
 local async = require("moonlb.async")
+local clean = require("moonlb.clean")
 local log = require("moonlb.core.log")
 local recorder = require("moonlb.recorder")
 local runtime = require("moonlb.core.runtime")
@@ -23,6 +24,7 @@ local TRIES, FIRST_PAUSE = 6, 1 -- of a write that met no answer; seconds, doubl
 local REMEMBERED = 1024 -- Events, and objects, remembered for aggregation
 -- Clocks that differ by more seconds are spoken of. An answer takes less, and times of the API are whole seconds.
 local SKEW = 5
+local MAX_MESSAGE = 1024 -- bytes (k8s.io/kubernetes, pkg/apis/core/validation/events.go: NoteLengthLimit)
 local RECENT = 64 -- Events kept to be shown
 
 --- A recorder that has said nothing yet.
@@ -206,10 +208,10 @@ end
 -- @tparam table object  with metadata; `kind` and `apiVersion` where it is no Service (list items carry neither)
 -- @tparam string type  "Normal" or "Warning"
 -- @tparam string reason  CamelCase, such as "AddressAssigned"
--- @tparam string message  a sentence; cut at 1,024 bytes, the API's limit
+-- @tparam string message  a sentence; one line of it, cut at the API's limit
 function Recorder:emit(object, type, reason, message)
   if self.is_stopped then return end
-  message = #message > 1024 and message:sub(1, 1021) .. "..." or message
+  message = clean.line(message, MAX_MESSAGE, "...")
   local involved = reference(object)
   local about = tostring(involved.uid or involved.name)
   log.info("event", { object = (involved.namespace or "") .. "/" .. involved.name, type = type, reason = reason,

@@ -14,7 +14,7 @@ api.LEVEL = 1
 local Api = { __name = "moonlb.policy.api" }
 Api.__index = Api
 
-local MAX_LOG_LINES, MAX_LOG_LENGTH, MAX_REASON = 8, 200, 500
+local MAX_LOG_LINES, MAX_LOG_LENGTH, MAX_REASON, MAX_RULE_NAME = 8, 200, 500, 63
 
 -- Text from a policy, short enough for an Event; or nil and what is wrong with it.
 local function brief(text)
@@ -145,12 +145,14 @@ local function wrap(self, pool)
   return known
 end
 
-local function label_of(options, what)
-  local label = type(options) == "table" and options.label
-  if type(label) ~= "table" or type(label[1]) ~= "string" or type(label[2]) ~= "string" then
+-- What a policy hands over is read once: a table with metamethods may say something else the next time.
+local function label_of(label, what)
+  local name, value
+  if type(label) == "table" then name, value = label[1], label[2] end
+  if type(name) ~= "string" or type(value) ~= "string" then
     error(what .. ": {label = {name, value}} expected", 4)
   end
-  return label[1], label[2]
+  return name, value
 end
 
 local cluster = {}
@@ -158,6 +160,9 @@ local cluster = {}
 --- `cluster.namespace_pool(namespace)`: nil when the namespace has neither `cidr-` nor `range-` key. The Service's
 -- own without argument.
 function cluster.namespace_pool(self, namespace)
+  if namespace ~= nil and type(namespace) ~= "string" then
+    error("namespace_pool: text expected, got " .. type(namespace), 3)
+  end
   return wrap(self, self.state.pools:namespace(namespace or self.current.namespace))
 end
 
@@ -200,23 +205,23 @@ end
 --- `cluster.count{namespace=, label=}`: how many Services have an address, this one included if it has: of a
 -- namespace, with a label, or of all.
 function cluster.count(self, options)
-  if options and options.label then
-    local count = 0
-    local name, value = label_of(options, "count")
-    for _, record in pairs(self.state.labels:find(name, value, self.state.services)) do
-      local is_wanted = not options.namespace or options.namespace == record.namespace
-      if record.is_counted and is_wanted then count = count + 1 end
-    end
-    return count
+  if options == nil then return self.state:count() end
+  if type(options) ~= "table" then error("count: a table of options expected, got " .. type(options), 3) end
+  local namespace, label = options.namespace, options.label
+  if namespace ~= nil and type(namespace) ~= "string" then error("count: namespace is text", 3) end
+  if label == nil then return self.state:count(namespace) end
+  local count, name, value = 0, label_of(label, "count")
+  for _, record in pairs(self.state.labels:find(name, value, self.state.services)) do
+    if record.is_counted and (not namespace or namespace == record.namespace) then count = count + 1 end
   end
-  return self.state:count(options and options.namespace)
+  return count
 end
 
 --- `cluster.services{label={name, value}}`: the other Services with that label, oldest first: `{namespace=, name=,
 -- addresses=, ports=}`.
 function cluster.services(self, options)
   local list, result = {}, {}
-  local label, value = label_of(options, "services")
+  local label, value = label_of(type(options) == "table" and options.label, "services")
   for _, record in pairs(self.state.labels:find(label, value, self.state.services)) do
     if record.key ~= self.current.key then list[#list + 1] = record end
   end
@@ -251,6 +256,18 @@ function api.new(expose, line, text_of)
     text_of = text_of }, Api)
   self.cluster = new_cluster(self)
   return self
+end
+
+--- What is wrong with what a policy put into `rule`; nil when nothing is.
+function api.rule_fault(rules)
+  for name, rule in next, rules do
+    if type(name) ~= "string" or #name > MAX_RULE_NAME or not name:find("^[%w_]+$") then
+      return ("rule[%s]: a rule's name has at most %d letters, digits and _"):format(
+        type(name) == "string" and ("%q"):format(name:sub(1, MAX_RULE_NAME + 1)) or type(name), MAX_RULE_NAME)
+    end
+    if type(rule) ~= "function" then return ("rule.%s is no function"):format(name) end
+  end
+  return nil
 end
 
 --- The names that a policy's environment gets; `tostring` in the place of Lua's, which shows addresses.

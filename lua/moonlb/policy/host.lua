@@ -4,6 +4,7 @@
 -- unicast addresses, of families that fit, not excluded, held by nobody else unless both may share.
 -- @module moonlb.policy.host
 local address = require("moonlb.core.address")
+local clean = require("moonlb.clean")
 local family = require("moonlb.allocator.family")
 local fields = require("moonlb.allocator.fields")
 local histogram = require("moonlb.histogram")
@@ -17,7 +18,7 @@ local Host = { __name = "moonlb.policy.host" }
 Host.__index = Host
 
 local STOCK = "default"
-local MAX_ADDRESSES = 32
+local MAX_ADDRESSES, MAX_PLACES = 32, 3
 -- A policy that failed FAILURES times in a row within WINDOW seconds is benched: not asked for BENCH seconds, the next
 -- time twice as long, at most MAX_BENCH. Behind a bench it has one try.
 local FAILURES, WINDOW, BENCH, MAX_BENCH = 5, 60, 10, 600
@@ -143,7 +144,7 @@ local function canonical_addresses(outcome)
     local text = outcome.addresses[i]
     if type(text) ~= "string" then return nil, ("an address that is a %s"):format(type(text)) end
     local item, message = address.canonical(text)
-    if not item then return nil, ("%q is %s"):format(text:sub(1, 60), message) end
+    if not item then return nil, ("%q is %s"):format(clean.line(text, 60), message) end
     if i > 1 then
       seen = seen or { [list[1]] = true }
       if seen[item] then return nil, item .. " is there twice" end
@@ -301,6 +302,18 @@ function Host:decide(name, request, state)
   return fall_back(self, result.failure, request, state)
 end
 
+-- The names go into an annotation: those of nodes that there are alone, each once.
+local function known_nodes(names, state)
+  local list, seen = {}, {}
+  for i = 1, #names do
+    local name = names[i]
+    if type(name) == "string" and state.nodes[name] and not seen[name] and #list < MAX_PLACES then
+      list[#list + 1], seen[name] = name, true
+    end
+  end
+  return list
+end
+
 --- Ask a policy where a group shall live. Inside a task when the policy's back end waits.
 -- @tparam string name  of the policy
 -- @tparam table group, nodes  see `Trusted.place`
@@ -311,7 +324,7 @@ function Host:place(name, group, nodes, state)
   local policy = find(self, name)
   if not policy or not policy.has_place or is_benched(self, name) then return nil end
   local names, message = policy.backend:place(name, group, nodes, state)
-  if names then return names end
+  if names then return known_nodes(names, state) end
   count_failure(self, name)
   return nil, { policy = name, rule = "place", where = policy.file, reason = message }
 end

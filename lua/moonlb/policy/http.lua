@@ -2,10 +2,14 @@
 -- makes the request, the policy sees the result. A late answer reaches nobody.
 -- @module moonlb.policy.http
 local async = require("moonlb.async")
+local cjson = require("cjson.safe")
+local core = require("moonlb.core.policy_worker")
 
 local http = {}
 
 local MAX_BODY, MAX_TIMEOUT, TIMEOUT = 64 * 1024, 10, 5
+-- Bytes of all answers of one decision, bodies and decoded JSON: a worker gets them in one message of 256 KiB.
+local MAX_ANSWERS = 240 * 1024
 local PORTS = { http = "80", https = "443" }
 
 --- Host and port of an address.
@@ -59,6 +63,31 @@ local function ask(get, url, timeout)
   timer:stop()
   if handle and handle.cancel then handle:cancel() end
   return answer or { error = "given up" }
+end
+
+-- As deep as it is in a message: an array of requests, each of which has its answers by address.
+local function pack(answer)
+  return core.pack({ { http = { answer } } })
+end
+
+--- What a policy sees of an answer.
+-- @tparam table answer  of `ask`
+-- @tparam[opt] number used  bytes of the answers that the decision has so far
+-- @treturn table  `{status=, body=, json=}`, where `json` is the body decoded, if that is an object or an array and is
+-- not nested too deeply for a message; or `{error=}`
+-- @treturn number  bytes of the answers with this one
+function http.shown(answer, used)
+  used = used or 0
+  if answer.error then return { error = answer.error }, used end
+  local json = cjson.decode(answer.body)
+  local shown = { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
+  local packed, _, code = pack(shown)
+  if code == "ELOOP" then
+    shown.json = nil
+    packed = pack(shown)
+  end
+  if packed and used + #packed <= MAX_ANSWERS then return shown, used + #packed end
+  return { error = ("the answers of one decision have more than %d bytes"):format(MAX_ANSWERS) }, used
 end
 
 --- For the option `http` of `moonlb.policy.trusted` and `moonlb.policy.worker`.

@@ -23,6 +23,10 @@ local MAX_RULES, MAX_REASON, MAX_ADDRESSES, MAX_URL = 64, 500, 16, 2048
 local MAX_PLACES, MAX_NODES = 3, 10000
 -- The stock policy's rules, `rule.*`, come from here.
 local STOCK, STOCK_FILE = "default", "policies/default.lua"
+-- Instead of a line: a rule of the stock policy.
+local OF_STOCK = -1
+-- How an error of this file begins.
+local OWN_PLACE = select(2, pcall(function() error("") end)):match("^(.*:)%d+: $")
 
 local function brief(text)
   return #text > MAX_REASON and text:sub(1, MAX_REASON) .. "..." or text
@@ -55,7 +59,9 @@ local function new_http(self)
       error("http.get: an http:// or https:// address expected", 3)
     end
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
-    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 3) end
+    if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+      error("http.get: timeout is a number of seconds", 3)
+    end
     if not self.answers then error("http.get: only a rule can ask", 3) end
     local answer = self.answers[url]
     if not answer then
@@ -79,18 +85,24 @@ local function compile(self, name, text, file)
   if not chunk then return nil, "syntax", message, math.tointeger(message:match(":(%d+):")) or 0 end
   local ok, policy, why, line = native.guard(chunk)
   if not ok then return nil, policy, why, line end
-  local fault = fault_of(policy)
+  local fault = fault_of(policy) or api.rule_fault(rules)
   if fault then return nil, "shape", fault, 0 end
   if name == STOCK then self.rules = rules end
   for key, rule in next, rules do
-    if type(key) == "string" and key:find("^[%w_]+$") then self.rule_names[rule] = key end
+    self.rule_names[rule] = key
     if name == STOCK then self.is_stock[rule] = true end
   end
   return policy
 end
 
+-- error(text, 2) of a rule names who called it, which is this file: no place that its author knows.
+local function words_of(message)
+  if message:sub(1, #OWN_PLACE) == OWN_PLACE then message = message:sub(#OWN_PLACE + 1):gsub("^%d+: ", "") end
+  return brief(message)
+end
+
 local function failure(cause, message, line)
-  return "E", { cause = cause, message = brief(message), line = line }
+  return "E", { cause = cause, message = words_of(message), line = line }
 end
 
 -- To index a label takes as long as there are Services: outside the guarded call, which is left for it.
@@ -123,7 +135,8 @@ function Inside:add_text(value)
 end
 
 --- 'L' {{name=, file=, text=, stock=text, settings=, memory=bytes}}: load the policy, the only one of this state.
--- Answers 'L' {rules=names, lines= (0: of the stock policy), tests=, has_place=} or 'E' {cause=, message=, line=}.
+-- Answers 'L' {rules=names, lines= (-1: of the stock policy; 0: of C), tests=, has_place=} or
+-- 'E' {cause=, message=, line=}.
 function Inside:load(value)
   local given = value[1]
   self.native.set_memory(given.memory)
@@ -142,7 +155,7 @@ function Inside:load(value)
   self.list = table.move(policy.rules, 1, rawlen(policy.rules), 1, {})
   for i, rule in ipairs(self.list) do
     names[i] = self.rule_names[rule] or "rule-" .. i
-    lines[i] = self.is_stock[rule] and given.name ~= STOCK and 0 or self.native.line_of(rule)
+    lines[i] = self.is_stock[rule] and given.name ~= STOCK and OF_STOCK or self.native.line_of(rule)
   end
   self.lines = lines
   self.rank = rawget(policy, "place")
@@ -235,7 +248,7 @@ end
 local function ended(self, cause, message, line, rule_line)
   if cause == "suspend" then return { kind = "http", url = self.wanted.url, timeout = self.wanted.timeout } end
   if cause ~= "error" then self.is_spoiled = true end
-  return { kind = "error", cause = cause, reason = brief(message), line = line > 0 and line or rule_line }
+  return { kind = "error", cause = cause, reason = words_of(message), line = line > 0 and line or rule_line }
 end
 
 -- A copy of the object of its own for each decision.

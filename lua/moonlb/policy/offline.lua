@@ -30,6 +30,25 @@ function offline.open(name, text, file, options)
   return nil, message
 end
 
+--- Read a policy's file.
+-- @tparam string path
+-- @treturn string|nil  its text; or nil and what is wrong
+function offline.read(path)
+  local most = worker.MAX_TEXT
+  local stat = uv.fs_stat(path)
+  if stat and stat.type == "file" and stat.size > most then
+    return nil, ("%s: %d bytes, at most %d"):format(path, stat.size, most)
+  end
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text, problem = file:read(most + 1)
+  file:close()
+  if problem then return nil, path .. ": " .. problem end
+  if not text then return nil, path .. ": the file is empty; a policy returns a table" end
+  if #text > most then return nil, ("%s: more than %d bytes"):format(path, most) end	-- a pipe: it has no size
+  return text
+end
+
 --- End its worker.
 function Trial:close()
   self.backend:close()

@@ -1,14 +1,17 @@
 --- Outcomes that came from another process: taken apart and put together anew, so that only what is expected is left,
 -- of the expected type and size. Whether the addresses may be given is judged later, by the host.
 -- @module moonlb.policy.outcome
+local clean = require("moonlb.clean")
+
 local outcome = {}
 
 local MAX_REASON, MAX_NAME, MAX_TRACE, MAX_LOG, MAX_EXHAUSTED, MAX_ADDRESSES = 500, 63, 64, 8, 8, 33
+local MAX_COUNT = 2.0 ^ 136
 
 local RESULTS = { use = true, share = true, dhcp = true, refuse = true, pass = true, error = true }
 
 local function text(value, limit)
-  return type(value) == "string" and value:sub(1, limit) or nil
+  return type(value) == "string" and clean.line(value, limit) or nil
 end
 
 -- A rule's name is written into an annotation.
@@ -16,8 +19,9 @@ local function name(value)
   return type(value) == "string" and #value <= MAX_NAME and value:find("^[%w_.-]+$") and value or nil
 end
 
-local function number(value)
-  return type(value) == "number" and value == value and value or nil
+-- How many addresses: none, or at the most all of IPv6 in some sources.
+local function count(value)
+  return type(value) == "number" and value >= 0 and value <= MAX_COUNT and math.floor(value) or nil
 end
 
 local function list(value, limit, read)
@@ -37,9 +41,9 @@ end
 
 local function exhausted_entry(entry)
   if type(entry) ~= "table" then return nil end
-  local pool, used, size = text(entry.pool, MAX_REASON), number(entry.used), number(entry.size)
+  local pool, used, size = text(entry.pool, MAX_REASON), count(entry.used), count(entry.size)
   if not pool or not used or not size or (entry.family ~= 4 and entry.family ~= 6) then return nil end
-  return { pool = pool, family = entry.family, used = math.floor(used), size = math.floor(size) }
+  return { pool = pool, family = entry.family, used = used, size = size }
 end
 
 -- Items of any type: the host names what is wrong with them.

@@ -5,6 +5,7 @@
 -- version before. A bad one changes nothing.
 -- @module moonlb.policy.store
 local async = require("moonlb.async")
+local clean = require("moonlb.clean")
 local folder = require("moonlb.policy.folder")
 local log = require("moonlb.core.log")
 local offline = require("moonlb.policy.offline")
@@ -23,6 +24,8 @@ local STOCK = "default"
 local MAX_TESTS, TEST_SECONDS, REPLAY_SECONDS = 200, 10, 30
 -- Seconds until a policy that a dry run has refused is tried again; doubled each time, at most MAX_AGAIN.
 local AGAIN, MAX_AGAIN = 60, 960
+-- Bytes of what is said of a policy that is refused.
+local MAX_ERROR = 2000
 
 --- @tparam table options  `dir`; `host`: the live one; `settings`: those of `moonlb.allocator.service`, a plain table;
 -- `now`, `utc`: clocks; `outside`: see `moonlb.policy.outside`, or nil; `emit(type, reason, message)`: an Event;
@@ -119,8 +122,14 @@ local function dry_run(self, candidate)
   return (report.differ > 0 and describe_differences(report) or "") .. tried(report, #cases)
 end
 
+-- Whatever stands in a policy, or in the name of its file.
+local function brief(message)
+  return clean.line(message, MAX_ERROR, "...")
+end
+
 local function say_failed(self, name, message)
   local entry = self.policies[name]
+  message = brief(message)
   entry.error = message
   log.error("policy refused", { policy = name, error = message,
     in_use = entry.is_loaded and "the version before" or "nothing" })
@@ -180,7 +189,7 @@ local function take(self, name, given)
   self.policies[name], entry.file = entry, given.file
   if given.error then
     self.texts[name] = nil
-    if entry.error ~= given.error then say_failed(self, name, given.error) end
+    if entry.error ~= brief(given.error) then say_failed(self, name, given.error) end
     return
   end
   if self.texts[name] == given.text then return end

@@ -7,10 +7,14 @@
 -- fields of the decision.
 -- @module moonlb.policy.tests
 local async = require("moonlb.async")
-local planner = require("moonlb.allocator.plan")
+local clean = require("moonlb.clean")
 local fields = require("moonlb.allocator.fields")
+local planner = require("moonlb.allocator.plan")
 
 local tests = {}
+
+-- Bytes of what is said of a test: its name, a value, all of its failure. A policy may hold any text.
+local MAX_NAME, MAX_VALUE, MAX_FAILURE = 100, 500, 1600
 
 local CONFIGMAP = { namespace = "kube-system", name = "kubevip" }
 -- A test is an example, run in the controller's own process before a swap: its Services and nodes, and the bytes of its
@@ -88,6 +92,10 @@ local function show(value)
   return "{" .. table.concat(parts, ", ") .. "}"
 end
 
+local function brief(text, most)
+  return clean.line(text, most, "...")
+end
+
 -- What differs from what was expected; nil when nothing does.
 local function difference(expected, decision)
   if type(expected) ~= "table" or next(expected) == nil then return "expect is empty" end
@@ -95,9 +103,10 @@ local function difference(expected, decision)
   for name in pairs(expected) do names[#names + 1] = tostring(name) end
   table.sort(names)
   for _, name in ipairs(names) do
-    if show(expected[name]) ~= show(decision[name]) then
-      return ("%s is %s, expected %s (%s)"):format(name, show(decision[name]), show(expected[name]),
-        decision.failure and decision.failure.reason or decision.message)
+    local is, wanted = show(decision[name]), show(expected[name])
+    if is ~= wanted then
+      return ("%s is %s, expected %s (%s)"):format(brief(name, MAX_NAME), brief(is, MAX_VALUE),
+        brief(wanted, MAX_VALUE), decision.failure and decision.failure.reason or decision.message)
     end
   end
   return nil
@@ -143,15 +152,15 @@ end
 -- @tparam Host host  see `moonlb.policy.host`
 -- @tparam string policy  its name
 -- @tparam[opt] function is_over  asked before each: whether to give up; the rest fails then
--- @treturn table  array of `{name=, failure=text|nil}`
+-- @treturn table  array of `{name=, failure=text|nil}`: each one line, of bounded length
 function tests.run(host, policy, is_over)
   local results = {}
   for i, test in ipairs(host:policy(policy).tests or {}) do
     local name = type(test) == "table" and tostring(test.name or "test " .. i) or "test " .. i
     local ok, failure = true, "the tests take too long"
     if not (is_over and is_over()) then ok, failure = pcall(run_one, test, host, policy) end
-    results[i] = { name = name, failure = failure and tostring(failure) or nil }
-    if not ok then results[i].failure = "cannot be run: " .. tostring(failure) end
+    if not ok then failure = "cannot be run: " .. tostring(failure) end
+    results[i] = { name = brief(name, MAX_NAME), failure = failure and brief(failure, MAX_FAILURE) or nil }
   end
   return results
 end

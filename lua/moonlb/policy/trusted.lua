@@ -8,8 +8,8 @@
 local api = require("moonlb.policy.api")
 local core = require("moonlb.core.policy_worker")
 local decision = require("moonlb.policy.decision")
-local cjson = require("cjson.safe")
 local environment = require("moonlb.policy.environment")
+local http = require("moonlb.policy.http")
 
 local trusted = {}
 
@@ -20,8 +20,8 @@ local MAX_RULES, MAX_TEXT = 64, 1024 * 1024
 local MAX_PASSES = 1024
 -- A decision asks outside this often at most, and for an address of this length.
 local MAX_OUTSIDE, MAX_URL = 8, 2048
--- How many names of a ranking count; how deep the JSON of an answer may be.
-local MAX_PLACES, MAX_DEPTH = 3, 32
+-- How many names of a ranking count.
+local MAX_PLACES = 3
 
 local NOBODY = { ask = function() return { error = "nobody is asked here" } end }
 
@@ -38,15 +38,6 @@ function trusted.new(options)
   return self
 end
 
--- JSON's null is nil to a policy, as in the worker.
-local function without_null(value, depth)
-  if value == cjson.null or depth > MAX_DEPTH then return nil end
-  if type(value) ~= "table" then return value end
-  local result = {}
-  for key, item in pairs(value) do result[key] = without_null(item, depth + 1) end
-  return result
-end
-
 -- http.get(url, {timeout=s}) -> {status=, body=, json=} | nil, message.
 local function new_http(self)
   local function get(url, options)
@@ -54,16 +45,17 @@ local function new_http(self)
       error("http.get: an http:// or https:// address expected", 3)
     end
     local timeout = type(options) == "table" and rawget(options, "timeout") or nil
-    if timeout ~= nil and type(timeout) ~= "number" then error("http.get: timeout is a number of seconds", 3) end
+    if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+      error("http.get: timeout is a number of seconds", 3)
+    end
     if not self.answers then error("http.get: only a rule can ask", 3) end
-    local answer = self.answers[url]
+    local answer = self.answers[url] and core.unpack(self.answers[url])
     if not answer then
       self.wanted = { url = url, timeout = timeout }
       error(SUSPENDED, 0)
     end
     if answer.error then return nil, answer.error end
-    local json = without_null(cjson.decode(answer.body), 0)
-    return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
+    return answer
   end
   return setmetatable({}, { __index = { get = core.expose(get) }, __metatable = false,
     __newindex = function() error("http cannot be changed", 2) end })
@@ -94,12 +86,14 @@ local function fault_of(policy)
   return nil
 end
 
--- Of each rule the line that it begins on and its chunk ("@file"): the policy's own, or the stock policy's.
-local function places_of(rules)
+-- Of each rule the line that it begins on and its chunk ("@file"): the policy's own, or the stock policy's. A function
+-- of C has no line, and is the policy's own.
+local function places_of(rules, file)
   local lines, chunks = {}, {}
   for i, rule in ipairs(rules) do
     local info = debug.getinfo(rule, "S")
-    lines[i], chunks[i] = info.linedefined, info.source
+    if info.what == "C" then lines[i], chunks[i] = 0, "@" .. file
+    else lines[i], chunks[i] = info.linedefined, info.source end
   end
   return lines, chunks
 end
@@ -109,7 +103,7 @@ end
 local function names_of(self, rules, own)
   local names, own_names = {}, {}
   for name, rule in pairs(own) do
-    if type(name) == "string" and name:find("^[%w_]+$") then own_names[rule] = name end
+    own_names[rule] = name
   end
   for i, rule in ipairs(rules) do names[i] = own_names[rule] or self.rule_names[rule] or "rule-" .. i end
   return names
@@ -132,13 +126,13 @@ function Trusted:load(name, text, file)
   if not chunk then return nil, message end
   local ok, policy = pcall(chunk)
   if not ok then return nil, type(policy) == "string" and policy or file .. ": raised a " .. type(policy) end
-  local fault = fault_of(policy)
+  local fault = fault_of(policy) or api.rule_fault(rules)
   if fault then return nil, file .. ": " .. fault end
   if is_stock then
     self.rules, self.rule_names = rules, {}
     for rule_name, rule in pairs(rules) do self.rule_names[rule] = rule_name end
   end
-  local lines, chunks = places_of(policy.rules)
+  local lines, chunks = places_of(policy.rules, file)
   self.policies[name] = { rules = policy.rules, names = names_of(self, policy.rules, rules), lines = lines,
     chunks = chunks, file = file, place = policy.place }
   return { name = name, file = file, tests = policy.tests, rules = self.policies[name].names,
@@ -180,7 +174,7 @@ end
 local function outcome(self, kind, policy, i, trace, fields, reason)
   return {
     kind = kind, rule = policy.names[i], file = policy.chunks[i]:sub(2), trace = trace, reason = reason,
-    line = fields and fields.line > 0 and fields.line or policy.lines[i],
+    line = fields and fields.line > 0 and fields.line or policy.lines[i] > 0 and policy.lines[i] or nil,
     addresses = fields and fields.addresses, hostname = fields and fields.hostname, exhausted = self.api.exhausted,
     log = self.api.lines,
   }
@@ -221,7 +215,7 @@ end
 -- reason=}`; `exhausted`: array of `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of
 -- `http.get` went into it
 function Trusted:decide(name, request, state)
-  local policy, answers = self.policies[name], {}
+  local policy, answers, size = self.policies[name], {}, 0
   for asked = 0, MAX_OUTSIDE do
     self.answers, self.wanted = answers, nil
     local result = run_rules(self, policy, request, state)
@@ -232,17 +226,18 @@ function Trusted:decide(name, request, state)
       return result
     end
     if asked == MAX_OUTSIDE then break end
-    answers[wanted.url] = self.http.ask(wanted.url, wanted.timeout)
+    local shown
+    shown, size = http.shown(self.http.ask(wanted.url, wanted.timeout), size)
+    answers[wanted.url] = core.pack(shown)	-- without JSON's nulls, and a copy of its own for each look
     if not state.services[request.key] then return failed(policy, "the Service was deleted meanwhile") end
   end
   return failed(policy, ("asked outside more than %d times"):format(MAX_OUTSIDE))
 end
 
 -- The names of a ranking: nodes or names of nodes, each once, those that there are.
-local function read_ranking(list, nodes)
+local function read_ranking(list, known)
   if type(list) ~= "table" then return nil, "place returned a " .. type(list) .. ", not a list of nodes" end
-  local known, names = {}, {}
-  for _, node in ipairs(nodes) do known[node.name] = true end
+  local names = {}
   for i = 1, rawlen(list) do
     local node = rawget(list, i)
     local node_name = type(node) == "table" and rawget(node, "name") or node
@@ -262,11 +257,12 @@ end
 -- @treturn table|nil  names of nodes, at most 3, best first; or nil and what is wrong, with file and line
 function Trusted:place(name, group, nodes, state)
   local policy = self.policies[name]
-  local first = group.services[1]
+  local first, known = group.services[1], {}
+  for _, node in ipairs(nodes) do known[node.name] = true end	-- the policy may change what it gets
   self.api:begin(state, state.services[first.namespace .. "/" .. first.name], {})
   local ok, list = pcall(policy.place, group, nodes, self.api.cluster)
   if not ok then return nil, type(list) == "string" and list or policy.file .. ": place raised a " .. type(list) end
-  local names, message = read_ranking(list, nodes)
+  local names, message = read_ranking(list, known)
   if not names then return nil, policy.file .. ": " .. message end
   return names
 end

@@ -3,7 +3,8 @@
 -- `decide` wait. Decisions that are asked for while the worker is busy go to it together, up to 100 in one message.
 -- @module moonlb.policy.worker
 local async = require("moonlb.async")
-local cjson = require("cjson.safe")
+local log = require("moonlb.core.log")
+local policy_http = require("moonlb.policy.http")
 local session = require("moonlb.policy.worker_session")
 
 local worker = {}
@@ -11,11 +12,15 @@ local worker = {}
 local Worker = { __name = "moonlb.policy.worker" }
 Worker.__index = Worker
 
-local BATCH, MAX_TEXT = 100, 1 << 20
+local BATCH = 100
+--- Bytes of a policy's text.
+worker.MAX_TEXT = 1 << 20
 -- A decision asks outside this often, and takes this long, at most.
 local MAX_OUTSIDE, MAX_SECONDS = 8, 30
 -- Services of one batch that may each kill a worker before the rest is given up.
 local MAX_KILLS = 2
+-- Why a request does not go into a message: no doing of the worker.
+local OF_REQUEST = { EMSGSIZE = true, ELOOP = true, EINVAL = true }
 local NOBODY = { ask = function() return { error = "nobody is asked here" } end }
 
 --- @tparam table options  `settings`, `now`, `utc`: as of `moonlb.allocator.state`; `http`: see `moonlb.policy.http`,
@@ -46,7 +51,9 @@ end
 -- @treturn table|nil  `{name=, file=, tests=, rules=names, has_place=}`; or nil, what is wrong, with file and line,
 -- and a code
 function Worker:load(name, text, file)
-  if #text > MAX_TEXT then return nil, ("%s: %d bytes, at most %d"):format(file, #text, MAX_TEXT), "EFBIG" end
+  if #text > worker.MAX_TEXT then
+    return nil, ("%s: %d bytes, at most %d"):format(file, #text, worker.MAX_TEXT), "EFBIG"
+  end
   local entry = new_entry(self, name, text:gsub("^\239\187\191", ""), file)
   local loaded, message, code = entry.session:open()
   if not loaded then
@@ -112,13 +119,19 @@ local function ask_alone(entry, requests, state, message, code)
   return outcomes
 end
 
+local function is_limited(outcome)
+  return outcome ~= nil and outcome.cause ~= nil and outcome.cause ~= "error"
+end
+
 -- Up to a batch of requests. An outcome for each; or, `to_first_end`, up to the one whose call a limit ended.
 local function ask_all(entry, requests, state, to_first_end)
   local outcomes = {}
-  while #outcomes < #requests and not (to_first_end and outcomes[1]) do
+  while #outcomes < #requests and not (to_first_end and is_limited(outcomes[#outcomes])) do
     local rest = outcomes[1] and table.move(requests, #outcomes + 1, #requests, 1, {}) or requests
     local some, message, code = entry.session:ask(rest, state)
-    if not some then
+    if not some and OF_REQUEST[code] then
+      some = { failed(entry, message, code) }	-- the first of them; the worker was not asked
+    elseif not some then
       some = #rest > 1 and ask_alone(entry, rest, state, message, code) or { failed(entry, message, code) }
     end
     table.move(some, 1, #some, #outcomes + 1, outcomes)
@@ -126,12 +139,22 @@ local function ask_all(entry, requests, state, to_first_end)
   return outcomes
 end
 
+-- As `ask_all`. Whoever waits gets an outcome also when there is a mistake in here.
+local function ask_safely(entry, requests, state)
+  local ok, outcomes = xpcall(ask_all, debug.traceback, entry, requests, state)
+  if ok then return outcomes end
+  log.error("a policy could not be asked", { policy = entry.name, error = outcomes })
+  local list = {}
+  for i = 1, #requests do list[i] = failed(entry, "moonlb could not ask it", "EPROTO") end
+  return list
+end
+
 -- While something waits: take up to a batch of it and ask.
 local function pump(entry)
   while entry.waiting[1] do
     local batch = table.move(entry.waiting, 1, math.min(BATCH, #entry.waiting), 1, {})
     entry.waiting = table.move(entry.waiting, #batch + 1, #entry.waiting, 1, {})
-    local outcomes = ask_all(entry, requests_of(batch), batch[1].state)
+    local outcomes = ask_safely(entry, requests_of(batch), batch[1].state)
     for i, item in ipairs(batch) do item.resume(outcomes[i]) end
   end
   entry.is_pumping = false
@@ -151,21 +174,13 @@ local function not_loaded(name)
   return { kind = "error", reason = "policy " .. name .. " is not loaded", code = "ENOENT", trace = {} }
 end
 
--- What the policy gets: `{status=, body=, json=}` or `{error=}`.
-local function ask_outside(http, outcome)
-  local answer = http.ask(outcome.url, outcome.timeout)
-  if answer.error then return { error = answer.error } end
-  local json = cjson.decode(answer.body)
-  return { status = answer.status, body = answer.body, json = type(json) == "table" and json or nil }
-end
-
 -- An outcome that waits for an answer from outside: get the answer and ask again, inside a task, until it is another.
 local function follow_up(self, http, entry, outcome, request, state)
   local own = { key = request.key, request = request.request, request_error = request.request_error,
     is_anew = request.is_anew, is_dry_run = request.is_dry_run, http = {} }
-  local deadline = self.options.now() + MAX_SECONDS
+  local deadline, size = self.options.now() + MAX_SECONDS, 0
   for _ = 1, MAX_OUTSIDE do
-    own.http[outcome.url] = ask_outside(http, outcome)
+    own.http[outcome.url], size = policy_http.shown(http.ask(outcome.url, outcome.timeout), size)
     if self.options.now() > deadline then return failed(entry, "asked outside for too long", "ETIMEDOUT") end
     local message, code
     outcome, message, code = async.await(function(resume) enqueue(entry, own, state, resume) end)
@@ -183,7 +198,8 @@ end
 -- @tparam State state  the worker's replica is brought up to date with it
 -- @treturn table  the outcome, as of `moonlb.policy.trusted`; of kind `error` with `code` when the worker ended:
 -- `EKILLED`, `ETIMEDOUT`,
--- `EBADMSG`, `ENOEXEC`; `ECANCELED` when the policy was taken out; `EMSGSIZE` when the request is too large
+-- `EBADMSG`, `ENOEXEC`; `ECANCELED` when the policy was taken out; `EMSGSIZE`, `ELOOP` when the
+-- request is too large or nested too deeply
 function Worker:decide(name, request, state)
   local entry = self.policies[name]
   if not entry then return not_loaded(name) end

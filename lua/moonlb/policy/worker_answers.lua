@@ -1,10 +1,14 @@
 --- Reads what a policy worker says. Every byte of it may be a lie: only the shapes below get through, and only plain
 -- values of bounded length. Whether a decision is allowed is judged later, by the host's own tables. Pure.
 -- @module moonlb.policy.worker_answers
+local cleaning = require("moonlb.clean")
+
 local answers = {}
 
 local MAX_TEXT, MAX_RULES, MAX_ADDRESSES, MAX_ADDRESS, MAX_URL, MAX_LIST = 600, 64, 16, 64, 2048, 8
-local MAX_PLACES = 3
+local MAX_PLACES, MAX_COUNT, MAX_NAME = 3, 2.0 ^ 136, 63
+-- A rule's line when it is one of the stock policy. 0: a function of C, which has none.
+local OF_STOCK = -1
 local STOCK_FILE = "policies/default.lua"
 local CAUSES = { error = true, budget = true, time = true, memory = true, syntax = true, shape = true }
 
@@ -16,9 +20,7 @@ local seen, seen_count = {}, 0
 local function clean(text, most)
   if type(text) ~= "string" then return nil end
   if seen[text] then return seen[text] end
-  local result = text:sub(1, most or MAX_TEXT)
-  if not utf8.len(result) then result = result:gsub("[\128-\255]", "?") end
-  result = result:gsub("%c", " ")
+  local result = cleaning.line(text, most or MAX_TEXT)
   if not most and #text <= MAX_TEXT then
     if seen_count >= MAX_SEEN then seen, seen_count = {}, 0 end
     seen[text], seen_count = result, seen_count + 1
@@ -28,6 +30,11 @@ end
 
 local function is_line(value)
   return math.type(value) == "integer" and value >= 0 and value < 1 << 31
+end
+
+-- Where a rule begins.
+local function is_rule_line(value)
+  return value == OF_STOCK or is_line(value)
 end
 
 -- An array of 0 to `most` values that `check` accepts, and nothing else in the table.
@@ -42,7 +49,7 @@ local function is_list(list, most, check)
 end
 
 local function is_name(value)
-  return type(value) == "string" and #value <= 64 and value:find("^[%w_-]+$") ~= nil
+  return type(value) == "string" and #value <= MAX_NAME and value:find("^[%w_-]+$") ~= nil
 end
 
 --- Where the steps of traces are kept, for each of the rules.
@@ -53,10 +60,11 @@ function answers.new_steps(rules)
 end
 
 --- The answer to a load.
--- @treturn table|nil  `{rules=names, lines=, tests=, has_place=}`; nil when it is no such thing
+-- @treturn table|nil  `{rules=names, lines= (-1: of the stock policy; 0: none), tests=, has_place=}`; nil when it is no
+-- such thing
 function answers.loaded(value)
   if type(value) ~= "table" or not is_list(value.rules, MAX_RULES, is_name)
-    or not is_list(value.lines, MAX_RULES, is_line) or #value.rules ~= #value.lines
+    or not is_list(value.lines, MAX_RULES, is_rule_line) or #value.rules ~= #value.lines
     or (value.tests ~= nil and type(value.tests) ~= "table") or type(value.has_place) ~= "boolean" then
     return nil
   end
@@ -139,15 +147,18 @@ local function read_trace(given, outcome, policy)
   end
   if is_through then return true end
   local last = #passes + 1
-  local own_line = policy.lines[last]	-- 0: a rule of the stock policy
-  outcome.rule, outcome.file = policy.rules[last], own_line > 0 and policy.file or STOCK_FILE
-  outcome.line = own_line > 0 and (is_line(given.line) and given.line > 0 and given.line or own_line) or nil
+  local own_line = policy.lines[last]
+  local line = is_line(given.line) and given.line > 0 and given.line or own_line
+  outcome.rule, outcome.file = policy.rules[last], own_line == OF_STOCK and STOCK_FILE or policy.file
+  outcome.line = own_line ~= OF_STOCK and line > 0 and line or nil
   outcome.trace[last] = { rule = outcome.rule, result = given.kind, reason = outcome.reason }
   return true
 end
 
+-- An integer; a float where it does not fit, at most all of IPv6 in some sources.
 local function is_count(value)
-  return math.type(value) == "integer" and value >= 0 or (math.type(value) == "float" and value >= 2.0 ^ 63)
+  if math.type(value) == "float" then return value >= 2.0 ^ 63 and value <= MAX_COUNT end
+  return math.type(value) == "integer" and value >= 0
 end
 
 local function is_exhausted(value)

@@ -5,6 +5,7 @@
 -- @module moonlb.policy.worker_session
 local answers = require("moonlb.policy.worker_answers")
 local async = require("moonlb.async")
+local clean = require("moonlb.clean")
 local core = require("moonlb.core.policy_worker")
 local fields = require("moonlb.allocator.fields")
 local log = require("moonlb.core.log")
@@ -23,6 +24,8 @@ local MEMORY, MEMORY_SERVICE = 16 * 1024 * 1024, 4096
 -- Wall time of an answer, seconds. Of a decision: twice the CPU time at which a worker is killed, for a machine that
 -- may be busy.
 local LOAD_TIMEOUT, FEED_TIMEOUT, TIMEOUT, HARD_MS = 5, 5, 1, 100
+-- Bytes of a worker's own words about its failure.
+local MAX_FAILURE = 200
 -- A message's header and its array's, and what is left free for the first element.
 local OVERHEAD = 512
 -- Bytes of a policy's text that leave a message room for the rest of what is needed to load it.
@@ -145,7 +148,7 @@ end
 -- Our own code in the worker failed, most likely for want of memory.
 local function own_failure(self, value)
   forget_worker(self)
-  return nil, "the worker failed: " .. tostring(value):sub(1, 200), "EPROTO"
+  return nil, "the worker failed: " .. clean.line(tostring(value), MAX_FAILURE), "EPROTO"
 end
 
 local function clock(self)
@@ -191,7 +194,9 @@ local function load_policy(self)
     return loaded
   end
   local failure = kind == "E" and answers.failed(value)
-  if kind == "X" and type(value) == "string" then failure = { message = "tests: " .. value:sub(1, 200), line = 0 } end
+  if kind == "X" and type(value) == "string" then
+    failure = { message = "tests: " .. clean.line(value, MAX_FAILURE), line = 0 }
+  end
   if not failure then return reject(self, "the worker sent no description of its policy") end
   return nil, describe(self, failure), "EINVAL"
 end
@@ -359,17 +364,38 @@ local function too_large(self)
     reason = "the Service's object is too large to be shown to a policy" }
 end
 
+local MISFITS = { ELOOP = "nested too deeply", EMSGSIZE = "too long" }
+
+local function misfit(what, message, code)
+  return nil, ("%s is %s"):format(what, MISFITS[code] and MISFITS[code] .. " for a message" or message), code
+end
+
+-- The clock, and as many of the requests as fit into one message with it; nil, message, code when not even the first
+-- does.
+local function pack_requests(self, requests)
+  local parts, size, most = { clock(self) }, 0, self.worker:most() - OVERHEAD
+  for i, request in ipairs(requests) do
+    local part, message, code = core.pack(request)
+    size = size + (part and #part or 0)
+    if not part or size > most then
+      if i > 1 then break end
+      return misfit("the request", message, code or "EMSGSIZE")
+    end
+    parts[i + 1] = part
+  end
+  return parts
+end
+
 local function ask(self, requests, state)
   local ok, message, code = ensure_started(self)
   if ok then ok, message, code = bring_up_to_date(self, state) end
   if not ok then return nil, message, code end
-  local parts, left_out = { clock(self) }, {}
-  for i, request in ipairs(requests) do
-    local part = core.pack(request)
-    if not part then return nil, "the request is too long for a message", "EMSGSIZE" end
-    parts[i + 1], left_out[i] = part, self.left_out[request.key]
-  end
-  local kind, value, why = exchange(self, "D", parts, decision_timeout(self, #requests))
+  local parts, fault, cause = pack_requests(self, requests)
+  if not parts then return nil, fault, cause end
+  local count, left_out = #parts - 1, {}
+  if count < #requests then requests = table.move(requests, 1, count, 1, {}) end
+  for i, request in ipairs(requests) do left_out[i] = self.left_out[request.key] end
+  local kind, value, why = exchange(self, "D", parts, decision_timeout(self, count))
   if not kind then return nil, value, why end
   if kind == "X" then return own_failure(self, value) end
   local outcomes, is_spoiled = nil, nil
@@ -390,8 +416,8 @@ local function place(self, group, state)
   local ok, message, code = ensure_started(self)
   if ok then ok, message, code = bring_up_to_date(self, state) end
   if not ok then return nil, message, code end
-  local part = core.pack(group)
-  if not part then return nil, "the group is too large for a message", "EMSGSIZE" end
+  local part, fault, cause = core.pack(group)
+  if not part then return misfit("the group", fault, cause) end
   local kind, value, why = exchange(self, "P", { clock(self), part }, decision_timeout(self, 1))
   if not kind then return nil, self.file .. ": " .. value, why end
   if kind == "X" then return own_failure(self, value) end
@@ -439,9 +465,9 @@ end
 --- Ask about some Services at once.
 -- @tparam table requests  array of `{key=, request=, request_error=, http=}`
 -- @tparam State state
--- @treturn table|nil  outcomes (see `worker_answers.decided`), fewer than requests when a limit ended a call: ask
--- again for the
--- rest; or nil, message, code when the worker ended: none of them is decided
+-- @treturn table|nil  outcomes (see `worker_answers.decided`), fewer than requests when a limit ended a call or the
+-- rest does not fit into the message: ask again for the rest; or nil, message, code when the worker ended (none of them
+-- is decided), or with EMSGSIZE, ELOOP or EINVAL when the first request fits into no message
 function Session:ask(requests, state)
   return in_turn(self, ask, requests, state)
 end

@@ -3,6 +3,7 @@
 -- @module moonlb.control.explain.pending
 local family = require("moonlb.allocator.family")
 local fields = require("moonlb.allocator.fields")
+local pools = require("moonlb.allocator.pools")
 
 -- Each is {code, function(facts) -> what is wrong, what to do}; nil: not this one.
 local list = {}
@@ -194,9 +195,8 @@ end)
 diagnosis("pool-exhausted", function(facts)
   local full = is_refused(facts) and facts.decision.exhausted and facts.decision.exhausted[1]
   if not full then return end
-  return ("pool %s is full: %d of %d %s addresses used"):format(full.pool, full.used, full.size,
-    family.name(full.family)), ("widen it in ConfigMap %s, or delete Services that nobody uses"):format(
-      facts.configmap.name)
+  return "pool " .. pools.describe_full(full),
+    ("widen it in ConfigMap %s, or delete Services that nobody uses"):format(facts.configmap.name)
 end)
 
 local function bad_item(facts)
