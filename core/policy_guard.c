@@ -14,6 +14,7 @@
 #define LOCATE_LEVELS 64	/* frames searched for the policy's line */
 #define OWN_MEMORY (2 << 20)	/* bytes above the cap for our own code, and for the way out of a call, to say so */
 #define LAPS 16			/* a lap is this part of the soft limit */
+#define LOADING 10		/* times as much time has what a policy does once, when it is loaded */
 
 static const char *const stop_causes[] = { "error", "budget", "time", "memory", "suspend" };
 
@@ -102,13 +103,18 @@ static int policy_line(lua_State *L)
 	return chunk ? mlb_policy_line(L, chunk) : 0;
 }
 
+static unsigned soft_ms(const struct mlb_policy_sandbox *sandbox)
+{
+	return sandbox->limits.soft_ms * (sandbox->is_loading ? LOADING : 1);
+}
+
 static void push_stop(lua_State *L)
 {
 	struct mlb_policy_sandbox *sandbox = mlb_policy_sandbox_of(L);
 
 	switch (sandbox->stop) {
 	case MLB_POLICY_STOP_TIME:
-		lua_pushfstring(L, "took more than %d ms of CPU time", (int)sandbox->limits.soft_ms);
+		lua_pushfstring(L, "took more than %d ms of CPU time", (int)soft_ms(sandbox));
 		break;
 	case MLB_POLICY_STOP_MEMORY:
 		lua_pushfstring(L, "used more than %d KiB of memory", (int)(sandbox->limits.memory / 1024));
@@ -199,13 +205,13 @@ static int locate(lua_State *L)
  * a lap share them. So a call gets up to a lap more than the soft limit, and up to a lap less than the hard one. */
 static void set_time_limits(struct mlb_policy_sandbox *sandbox)
 {
-	uint64_t limit = (uint64_t)sandbox->limits.soft_ms * 1000000u, lap = limit / LAPS;
+	uint64_t limit = (uint64_t)soft_ms(sandbox) * 1000000u, lap = limit / LAPS;
 	uint64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
 
 	if (now >= sandbox->lap_end) {
 		sandbox->lap_end = now + lap;
 		sandbox->lap_cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
-		mlb_policy_arm_timer(sandbox, sandbox->limits.hard_ms);
+		mlb_policy_arm_timer(sandbox, sandbox->limits.hard_ms * (sandbox->is_loading ? LOADING : 1));
 	}
 	sandbox->wall_end = now + limit;
 	sandbox->cpu_end = sandbox->lap_cpu + lap + limit;
@@ -268,6 +274,19 @@ int mlb_policy_guard(lua_State *L)
 	if (status == LUA_ERRMEM && sandbox->stop == MLB_POLICY_STOP_NONE)
 		sandbox->stop = MLB_POLICY_STOP_MEMORY;
 	return push_failure(L, sandbox);
+}
+
+int mlb_policy_guard_load(lua_State *L)
+{
+	struct mlb_policy_sandbox *sandbox = mlb_policy_sandbox_of(L);
+	int results;
+
+	sandbox->is_loading = true;
+	sandbox->lap_end = 0;
+	results = mlb_policy_guard(L);
+	sandbox->is_loading = false;
+	sandbox->lap_end = 0;
+	return results;
 }
 
 int mlb_policy_suspend(lua_State *L)

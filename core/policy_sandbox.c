@@ -115,6 +115,7 @@ static const luaL_Reg native[] = {
 	{ "expose", mlb_policy_expose },
 	{ "freeze", mlb_policy_freeze },
 	{ "guard", mlb_policy_guard },
+	{ "guard_load", mlb_policy_guard_load },
 	{ "line", line },
 	{ "line_of", line_of },
 	{ "load", load_policy },

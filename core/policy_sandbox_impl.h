@@ -23,6 +23,7 @@ struct mlb_policy_sandbox {
 	size_t collected;		/* `used` after the last collection */
 	size_t live;			/* `used` after the last full one */
 	bool guarded;			/* a guarded call runs */
+	bool is_loading;		/* the policy's chunk does: it has more time */
 	enum mlb_policy_stop stop;			/* why it must end; sticky until it has */
 	int64_t budget;
 	uint64_t wall_end, cpu_end;	/* ns */
@@ -49,6 +50,9 @@ void mlb_policy_arm_timer(const struct mlb_policy_sandbox *sandbox, unsigned ms)
 /* guard(fn, ...) -> true, results... | false, cause, message, line: call `fn` within the limits. `cause` is "error",
  * "budget", "time", "memory" or "suspend"; `line` is 0 when the error was raised outside the policy's chunk. */
 int mlb_policy_guard(lua_State *L);
+
+/* guard_load(fn, ...): the same for what a policy does once. */
+int mlb_policy_guard_load(lua_State *L);
 
 /* suspend(): end the guarded call for an answer from outside. When it is there, the decision runs again from its start. */
 int mlb_policy_suspend(lua_State *L);

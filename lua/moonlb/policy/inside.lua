@@ -83,7 +83,7 @@ local function compile(self, name, text, file)
   environment.http = self.http
   local chunk, message = native.load(text, file, environment)
   if not chunk then return nil, "syntax", message, math.tointeger(message:match(":(%d+):")) or 0 end
-  local ok, policy, why, line = native.guard(chunk)
+  local ok, policy, why, line = native.guard_load(chunk)
   if not ok then return nil, policy, why, line end
   local fault = fault_of(policy) or api.rule_fault(rules)
   if fault then return nil, "shape", fault, 0 end
