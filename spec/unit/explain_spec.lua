@@ -6,9 +6,11 @@ local explain = require("moonlb.control.explain")
 local facts = require("moonlb.control.explain.facts")
 local fields = require("moonlb.allocator.fields")
 local json = require("moonlb.json")
+local overwrites = require("moonlb.allocator.overwrites")
 local page = require("moonlb.control.explain.text")
 local pending = require("moonlb.control.explain.pending")
 local policy_host = require("moonlb.policy.host")
+local recorder = require("moonlb.recorder")
 local unreachable = require("moonlb.control.explain.unreachable")
 
 local NODE = "02:00:00:00:00:99"
@@ -325,14 +327,15 @@ describe("explain: leases, mappings and policies", function()
 end)
 
 describe("explain: what a running allocator knows", function()
-  local host, brain
+  local host, brain, clock
 
-  -- A policy that answers as told, asked by a real engine.
-  local function with_policy(outcome)
-    host = policy_host.new({ fallback = "pending", now = function() return 1000 end })
+  -- A policy that answers as told, asked by a real engine; `rehearse` where it has dry runs of its own.
+  local function with_policy(outcome, rehearse)
+    clock = 1000.5
+    host = policy_host.new({ fallback = "pending", now = function() return clock end })
     brain = engine.new({ settings = { configmap = "kube-system/kubevip" }, host = host })
     assert(host:load("team", "", "team.lua", { load = function() return { rules = { "it" } } end,
-      forget = function() end, decide = outcome }))
+      forget = function() end, decide = outcome, rehearse = rehearse }))
     brain:set_configmap(configmap({ ["range-global"] = "10.0.0.100", policy = "team" }))
     brain:set_service(service("web"))
   end
@@ -355,8 +358,31 @@ describe("explain: what a running allocator knows", function()
     with_policy(function() return { kind = "error", reason = "attempt to index nil", rule = "it", line = 7,
       file = "team.lua", trace = {} } end)
     for _ = 1, 20 do brain:decide("demo/web") end
+    clock = clock + 2.625	-- clocks do not stop at whole seconds
     assert.is_truthy(host:benched("team"))
-    assert_says("policy-benched", "policy team failed too often", "mend it", ask())
+    assert_says("policy-benched", "policy team failed too often and rests for 8 s more", "mend it", ask())
+  end)
+
+  it("leaves no mark: nothing is counted, nobody is benched or forgiven, nobody outside is asked", function()
+    local asked = {}
+    with_policy(function() error("the policy is asked in earnest") end, function(_, name, requests)
+      asked[#asked + 1] = name .. " " .. requests[1].key
+      return { { kind = "error", reason = "attempt to index nil", rule = "it", trace = {} } }
+    end)
+    for _ = 1, 20 do assert_says("policy-failed", "attempt to index nil", "mend it", ask()) end
+    assert.equal("team demo/web", asked[20])
+    assert.same({ nil, nil, nil }, { host.failures.team, host:benched("team"), host.durations.team })
+  end)
+
+  it("a policy that failed before is not forgiven by a look", function()
+    local outcome = { kind = "error", reason = "attempt to index nil", rule = "it", trace = {} }
+    with_policy(function() return outcome end)
+    for _ = 1, 4 do brain:decide("demo/web") end
+    outcome = { kind = "refuse", reason = "no", rule = "it", trace = {} }
+    ask()
+    outcome = { kind = "error", reason = "attempt to index nil", rule = "it", trace = {} }
+    brain:decide("demo/web")
+    assert.is_truthy(host:benched("team"))
   end)
 
   it("a policy that refuses: its rule and its words", function()
@@ -372,6 +398,40 @@ describe("explain: what a running allocator knows", function()
     brain:set_service(service("web", { loadBalancerIP = "10.0.0.100" }, {
       [fields.ASSIGNED] = "10.0.0.101 default/static" }))
     assert_says("edit-refused", "was refused (not yours); it keeps 10.0.0.101", "take the change back", ask())
+  end)
+
+  -- The same of a daemon with that allocator.
+  local function of_daemon(parts)
+    local allocator = { engine = brain, failures = {}, overwrites = overwrites.new({ now = function() return clock end }),
+      ready = function() return true end, leading = function() return true end,
+      election = { name = "moonlb-allocator", holder = function() return "node1_1" end } }
+    for name, value in pairs(parts or {}) do allocator[name] = value end
+    return function()
+      return explain.report(facts.of_daemon({ settings = { node_name = "node1" }, allocator = allocator,
+        services = { get = function() return service("web") end }, connection = {} }, "demo/web")), allocator
+    end
+  end
+
+  it("two controllers that fight, by a clock that does not stop at whole seconds", function()
+    with_policy(function() return { kind = "refuse", reason = "no", rule = "it", trace = {} } end)
+    local report = of_daemon()
+    local _, allocator = report()
+    allocator.overwrites:halt("demo/web")
+    clock = clock + 12.625
+    assert_says("two-allocators", "leaves it alone for 588 s more", "turn one of the two off", (report()))
+  end)
+
+  it("a policy that asks outside: what it said in earnest, for a look asks nobody", function()
+    with_policy(function() error("nobody is to be asked") end, function()
+      return { { kind = "error", reason = "nobody is asked here", is_from_outside = true, rule = "it", trace = {} } }
+    end)
+    local report = of_daemon()
+    recorder.clear()
+    assert_says("policy-asks-outside", "policy team asks others before it decides", "wait a moment", (report()))
+    recorder.note("decision", "demo/web", { action = "pending", addresses = "", rule = "it", policy = "team",
+      message = "the IPAM has no record of it", trace = { { rule = "it", result = "refuse", reason = "no record" } } })
+    assert_says("policy-refused", "rule it of policy team refused: the IPAM has no record of it", "", (report()))
+    recorder.clear()
   end)
 
   it("an allocator that does not know all yet", function()

@@ -54,8 +54,9 @@ function allocation.add(facts, engine, key)
   facts.configmap = { name = state.config.name, is_present = state.config.is_present, warnings = state.config.warnings }
   facts.pools, facts.serving = pools_of(engine, namespace), serving_of(state, namespace)
   facts.policy = settings.policy or state.config:policy(namespace)
-  facts.benched = engine.host:benched(facts.policy)
-  facts.decision = engine:decide(key)
+  local benched = engine.host:benched(facts.policy)
+  facts.benched = benched and math.ceil(benched)
+  facts.decision = engine:look(key)
   local record = state.services[key]	-- after the wait
   facts.failure = facts.decision and facts.decision.failure
   if not record then return end

@@ -43,9 +43,9 @@ local function allocator_of(daemon, key)
   local it = daemon.allocator
   if not it then return { is_here = false } end
   local _, missing = it:ready()
-  local holder = it.election:holder()
+  local holder, paused = it.election:holder(), it.overwrites:pause(key)
   return { is_here = true, is_leading = it:leading(), leader = holder ~= "" and holder or nil, lease = it.election.name,
-    lease_error = it.election.error, missing = it.is_active and missing or nil, paused = it.overwrites:pause(key),
+    lease_error = it.election.error, missing = it.is_active and missing or nil, paused = paused and math.ceil(paused),
     failure = it.failures[key] }
 end
 
@@ -64,6 +64,25 @@ local function ask_endpoints(self, client, key)
   end
 end
 
+-- A policy that asks outside says another thing in a look, which asks nobody: then what it said in earnest counts.
+local function remember_decision(self)
+  local decision = self.decision or {}
+  if not (decision.is_from_outside or decision.failure and decision.failure.is_from_outside) then return end
+  local list = recorder.of(self.key, nil, recorder.SIZE)
+  for i = #list, 1, -1 do
+    local it = list[i]
+    if it.kind == "decision" then
+      local addresses = {}
+      for address in it.addresses:gmatch("[^,]+") do addresses[#addresses + 1] = address end
+      self.decision = { action = it.action, addresses = addresses, rule = it.rule, policy = it.policy, pool = it.pool,
+        message = it.message, reason = it.message, trace = it.trace, failure = it.failure, is_from_outside = true }
+      self.failure = it.failure
+      return
+    end
+  end
+  self.asks_outside, self.failure, decision.failure = true, nil, nil
+end
+
 --- From a running daemon. In a task.
 -- @tparam Daemon daemon  moonlb.daemon
 -- @tparam string key  namespace/name
@@ -77,7 +96,10 @@ function facts.of_daemon(daemon, key)
   end
   self.service = services:get(key)
   self.allocator = allocator_of(daemon, key)
-  if daemon.allocator then allocation.add(self, daemon.allocator.engine, key) end
+  if daemon.allocator then
+    allocation.add(self, daemon.allocator.engine, key)
+    remember_decision(self)
+  end
   if self.service then announcement.read(self, self.service) end
   if daemon.announcer then
     announcement.add(self, daemon.announcer, key, runtime.boottime())

@@ -181,6 +181,12 @@ diagnosis("policy-benched", function(facts)
     ("mend it and try it: moonlb plan --policy %s.lua"):format(facts.policy)
 end)
 
+diagnosis("policy-asks-outside", function(facts)
+  if not facts.asks_outside then return end
+  return ("policy %s asks others before it decides, and this moonlb has not decided yet"):format(facts.policy),
+    "wait a moment; or ask the leader's: kubectl -n kube-system exec POD -- moonlb explain " .. facts.key
+end)
+
 diagnosis("policy-failed", function(facts)
   local failure = facts.decision and facts.decision.failure
   if not failure or not is_refused(facts) then return end
