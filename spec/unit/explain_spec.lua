@@ -29,7 +29,7 @@ local function service(name, spec, annotations, more)
   if assigned and not object.spec.loadBalancerIP then
     object.metadata.annotations[fields.ADDRESSES] = assigned:match("^%S+")
   end
-  for key, value in pairs(more or {}) do object.metadata[key] = value end
+  for key, value in pairs(more or {}) do object.metadata[key] = value or nil end
   return object
 end
 
@@ -441,6 +441,24 @@ describe("explain: what a running allocator knows", function()
     end))
     assert_says("being-written", "10.0.0.100 is decided for it and about to be written by the leader, node1_1",
       "wait a moment", ask())
+  end)
+end)
+
+describe("explain: manifests", function()
+  local function of_files(services, data)
+    local objects = { configmap(data) }
+    for _, object in ipairs(services) do
+      object.kind = "Service"
+      objects[#objects + 1] = object
+    end
+    return explain.report(facts.of_manifests("demo/web", objects, { configmap = "kube-system/kubevip" }))
+  end
+
+  it("of Services that were never made, and so have no uid, share an address", function()
+    local shared = { [fields.ASSIGNED] = "10.0.0.100 default/static" }
+    local report = of_files({ service("web", nil, shared, { uid = false }),
+      service("other", nil, shared, { uid = false }) }, POOL)
+    assert.same({ "10.0.0.100" }, { table.unpack(report.addresses) })
   end)
 end)
 

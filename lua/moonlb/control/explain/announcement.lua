@@ -155,7 +155,8 @@ local function group_of(key, services)
   for _, service in ipairs(services) do
     local wanted = request.of(service)
     local name = service.metadata.namespace .. "/" .. service.metadata.name
-    all:set(name, wanted and { uid = service.metadata.uid, created = service.metadata.creationTimestamp or "",
+    all:set(name, wanted and { uid = service.metadata.uid or name,	-- of a file: it was never made
+      created = service.metadata.creationTimestamp or "",
       addresses = wanted.addresses })
   end
   return all:of(key)
