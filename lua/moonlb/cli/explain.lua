@@ -65,7 +65,8 @@ local function report_of(key, values, environment, args)
   local message
   report, message = from_cluster(key, values, environment, code == "ECONNREFUSED" and path or nil)
   if report and problem and not NOT_HERE[code] then
-    table.insert(report.unknown, ("what the moonlb here knows: %s"):format(problem))
+    table.insert(report.notes, ("the moonlb here was asked and did not answer (%s): this is from the API alone"):format(
+      problem))
   end
   return report, message
 end

@@ -69,7 +69,7 @@ local function off_segment(announcer, vips)
         is_known = is_known or is_inside(it.address, entry)
       end
     end
-    if it.state == "announcing" and it.interface and not is_known then
+    if (it.state == "announcing" or it.state == "held") and it.interface and not is_known then
       return { address = it.address, interface = it.interface, subnets = subnets }
     end
   end

@@ -119,7 +119,7 @@ local function remember_decision(self)
       return
     end
   end
-  self.asks_outside, self.failure, decision.failure = true, nil, nil
+  self.asks_outside, self.failure, decision.failure, decision.trace = true, nil, nil, {}
 end
 
 --- From a running daemon. In a task.
