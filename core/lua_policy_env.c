@@ -14,12 +14,21 @@
 #define STRING_MAX (1 << 20)	/* bytes that string.rep may make */
 #define BYTES_A_UNIT 16		/* bytes of a string that C looks at in the time of an instruction */
 
-/* pairs() of a frozen table would be empty: walk what lies below. */
+/* next() of what lies below a frozen table, whatever table it is given. */
+static int frozen_next(lua_State *L)
+{
+	lua_settop(L, 2);
+	return lua_next(L, lua_upvalueindex(1)) ? 2 : 0;
+}
+
+/* pairs() of a frozen table would be empty: walk what lies below, which the caller does not get to see. */
 static int frozen_pairs(lua_State *L)
 {
-	lua_getglobal(L, "next");
+	lua_settop(L, 1);
 	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_pushnil(L);
+	lua_pushcclosure(L, frozen_next, 1);
+	lua_insert(L, 1);
+	lua_pushnil(L);					/* iterator view nil */
 	return 3;
 }
 
@@ -94,14 +103,23 @@ static int base_xpcall(lua_State *L)
 	return lua_gettop(L);
 }
 
-/* tostring without addresses: they differ from run to run. */
-static int base_tostring(lua_State *L)
+/* The text of a value without its address, which differs from run to run. Lua shows it behind a __name as well. */
+static void push_text(lua_State *L, int arg)
+{
+	if (lua_type(L, arg) > LUA_TSTRING) {
+		if (luaL_getmetafield(L, arg, "__tostring") == LUA_TNIL) {
+			lua_pushstring(L, luaL_typename(L, arg));
+			return;
+		}
+		lua_pop(L, 1);
+	}
+	luaL_tolstring(L, arg, NULL);
+}
+
+int mlb_policy_tostring(lua_State *L)
 {
 	luaL_checkany(L, 1);
-	if (lua_type(L, 1) > LUA_TSTRING && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
-		lua_pushstring(L, luaL_typename(L, 1));
-	else
-		luaL_tolstring(L, 1, NULL);
+	push_text(L, 1);
 	return 1;
 }
 
@@ -133,17 +151,26 @@ static int string_rep(lua_State *L)
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-/* string.format without %p, an address. */
+/* string.format without addresses: no %p, and %s as tostring above. A format goes on behind a zero byte. */
 static int string_format(lua_State *L)
 {
-	const char *at = luaL_checkstring(L, 1);
+	size_t length;
+	const char *at = luaL_checklstring(L, 1, &length), *end = at + length;
+	int top = lua_gettop(L), arg = 1;
 
-	while ((at = strchr(at, '%'))) {
+	while ((at = memchr(at, '%', (size_t)(end - at)))) {
 		at++;
-		at += strspn(at, "-+ #0123456789.");
+		if (*at != '%') {
+			arg++;
+			at += strspn(at, "-+ #0123456789.");
+		}
 		if (*at == 'p')
 			return luaL_error(L, "string.format: %%p is not available to a policy");
-		if (*at)
+		if (*at == 's' && arg <= top) {
+			push_text(L, arg);
+			lua_replace(L, arg);
+		}
+		if (at < end)
 			at++;
 	}
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
@@ -186,7 +213,7 @@ static const char *const base_names[] = {
 static const luaL_Reg base_own[] = {
 	{ "rawset", base_rawset },
 	{ "setmetatable", base_setmetatable },
-	{ "tostring", base_tostring },
+	{ "tostring", mlb_policy_tostring },
 	{ "xpcall", base_xpcall },
 	{ NULL, NULL },
 };
@@ -257,6 +284,16 @@ static void open_base(lua_State *L)
 	luaL_setfuncs(L, base_own, 0);
 }
 
+static void copy_all(lua_State *L, int to, int from)
+{
+	for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, to);
+	}
+}
+
+/* Our own code calls methods of strings where no limit holds: they are in a table that nobody has a view of. */
 static void open_string(lua_State *L)
 {
 	begin_library(L, LUA_STRLIBNAME);
@@ -264,9 +301,10 @@ static void open_string(lua_State *L)
 	lua_settop(L, 2);
 	mlb_policy_add_matching(L);
 	lua_pushliteral(L, "");
-	lua_getmetatable(L, -1);			/* parts own "" mt: one for all strings */
-	lua_pushvalue(L, 2);
-	lua_setfield(L, -2, "__index");
+	lua_getmetatable(L, 3);				/* parts own "" mt: one for all strings */
+	lua_newtable(L);
+	copy_all(L, 5, 2);
+	lua_setfield(L, 4, "__index");
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 }
@@ -283,11 +321,7 @@ static void open_rest(lua_State *L)
 	wrap_functions(L, 2, 3, utf8_wrapped);
 	copy_fields(L, 2, 3, utf8_plain);
 	begin_library(L, LUA_MATHLIBNAME);
-	for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_rawset(L, 2);
-	}
+	copy_all(L, 2, 3);
 	lua_pushnil(L);
 	lua_setfield(L, 2, "random");
 	lua_pushnil(L);
@@ -319,11 +353,7 @@ int mlb_policy_environment(lua_State *L)
 	lua_getfield(L, LUA_REGISTRYINDEX, PARTS_KEY);	/* parts */
 	lua_newtable(L);				/* parts environment */
 	lua_getfield(L, 1, "base");
-	for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_rawset(L, 2);
-	}
+	copy_all(L, 2, 3);
 	for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
 		lua_settop(L, 2);
 		lua_pushcfunction(L, mlb_policy_freeze);

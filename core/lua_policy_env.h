@@ -14,6 +14,9 @@ int mlb_policy_environment(lua_State *L);
 /* freeze(table) -> a view of it that reads as it does, cannot be changed and does not show its metatable. */
 int mlb_policy_freeze(lua_State *L);
 
+/* tostring(value) -> text: Lua's, but without addresses: they differ from run to run. */
+int mlb_policy_tostring(lua_State *L);
+
 /* The string functions that match patterns (lua_policy_match.c): find, gmatch, gsub, match into the table on top. */
 void mlb_policy_add_matching(lua_State *L);
 

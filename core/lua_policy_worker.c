@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua_policy_env.h"
 #include "lua_policy_value.h"
 #include "lua_util.h"
 #include "policy_process.h"
@@ -345,6 +346,7 @@ static const luaL_Reg functions[] = {
 	{ "pack", worker_pack },
 	{ "pack_call", worker_pack_call },
 	{ "start", worker_start },
+	{ "tostring", mlb_policy_tostring },
 	{ "unpack", worker_unpack },
 	{ NULL, NULL },
 };

@@ -12,7 +12,7 @@
 #define ALLOC_UNIT 32		/* bytes that cost as much as an instruction */
 #define REFUSALS_MAX 8		/* refused allocations in one call; each costs a full collection */
 #define LOCATE_LEVELS 64	/* frames searched for the policy's line */
-#define OWN_MEMORY (2 << 20)	/* bytes above the cap that our own code has to say so */
+#define OWN_MEMORY (2 << 20)	/* bytes above the cap for our own code, and for the way out of a call, to say so */
 #define LAPS 16			/* a lap is this part of the soft limit */
 
 static const char *const stop_causes[] = { "error", "budget", "time", "memory", "suspend" };
@@ -35,11 +35,30 @@ static void set_stop(struct mlb_policy_sandbox *sandbox, enum mlb_policy_stop st
 	lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, 1);
 }
 
+/* What an error for want of memory ended, our own code perhaps, is left half way: no pcall of the policy outlives it. */
+static void end_for_memory(struct mlb_policy_sandbox *sandbox)
+{
+	if (sandbox->guarded && sandbox->stop == MLB_POLICY_STOP_NONE)
+		set_stop(sandbox, MLB_POLICY_STOP_MEMORY);
+}
+
+/* Lua collects all garbage after a refusal and asks for the same again. Whatever else comes next, an error was raised
+ * (by the buffers of lauxlib, which ask once). */
+static void *refuse(struct mlb_policy_sandbox *sandbox, size_t size)
+{
+	if (sandbox->refused || ++sandbox->refusals > REFUSALS_MAX)
+		end_for_memory(sandbox);
+	sandbox->refused = size;
+	return NULL;
+}
+
 /* When `old` is NULL, `old_size` is a type tag, not a size. */
 void *mlb_policy_allocate(void *data, void *old, size_t old_size, size_t size)
 {
 	struct mlb_policy_sandbox *sandbox = data;
-	size_t cap = sandbox->limits.memory + (sandbox->guarded ? 0 : OWN_MEMORY);
+	bool is_policy = sandbox->guarded && sandbox->stop == MLB_POLICY_STOP_NONE;
+	size_t cap = sandbox->limits.memory + (is_policy ? 0 : OWN_MEMORY);
+	size_t more;
 	void *block;
 
 	if (!old)
@@ -49,16 +68,19 @@ void *mlb_policy_allocate(void *data, void *old, size_t old_size, size_t size)
 		sandbox->used -= old_size;
 		return NULL;
 	}
-	if (size > old_size && sandbox->used + (size - old_size) > cap) {
-		if (sandbox->guarded && ++sandbox->refusals > REFUSALS_MAX && sandbox->stop == MLB_POLICY_STOP_NONE)
-			set_stop(sandbox, MLB_POLICY_STOP_MEMORY);
-		return NULL;
-	}
+	more = size > old_size ? size - old_size : 0;
+	if (more && sandbox->used + more > cap)
+		return refuse(sandbox, size);
 	block = realloc(old, size);
 	if (!block)
-		return NULL;
-	if (sandbox->guarded && size > old_size)
-		sandbox->budget -= (int64_t)((size - old_size) / ALLOC_UNIT);
+		return refuse(sandbox, size);
+	if (more && sandbox->refused) {
+		if (size != sandbox->refused)
+			end_for_memory(sandbox);
+		sandbox->refused = 0;
+	}
+	if (sandbox->guarded)
+		sandbox->budget -= (int64_t)(more / ALLOC_UNIT);
 	sandbox->used += size - old_size;
 	return block;
 }
@@ -194,6 +216,7 @@ static void begin_guard(struct mlb_policy_sandbox *sandbox)
 	sandbox->budget = sandbox->limits.budget;
 	sandbox->stop = MLB_POLICY_STOP_NONE;
 	sandbox->refusals = 0;
+	sandbox->refused = 0;
 	sandbox->line = 0;
 	set_time_limits(sandbox);
 	sandbox->guarded = true;
@@ -202,6 +225,8 @@ static void begin_guard(struct mlb_policy_sandbox *sandbox)
 
 static void end_guard(struct mlb_policy_sandbox *sandbox)
 {
+	if (sandbox->refused)
+		end_for_memory(sandbox);
 	lua_sethook(sandbox->L, NULL, 0, 0);
 	sandbox->guarded = false;	/* the timer runs on: what we do between two calls takes no time to speak of */
 }

@@ -37,8 +37,11 @@ struct mlb_policy_process {
 
 static unsigned char inbox[MLB_POLICY_FRAME_MAX];
 
+/* Nothing that it sends is read any more. */
 static void kill_for(struct mlb_policy_process *process, const char *code, const char *message)
 {
+	uv_poll_stop(&process->poll);
+	uv_timer_stop(&process->timer);
 	if (!process->code) {
 		process->code = code;
 		snprintf(process->message, sizeof(process->message), "%s", message);
@@ -47,55 +50,49 @@ static void kill_for(struct mlb_policy_process *process, const char *code, const
 		uv_process_kill(&process->child, SIGKILL);
 }
 
-/* A message of type 'F': the worker's own reason for giving up. Its text goes to a log, so nothing but ASCII. */
-static void keep_last_words(struct mlb_policy_process *process, struct mlb_policy_reader *value)
+/* A message of type 'F': the worker's own reason for giving up. It is held to it. Its text goes to a log, so nothing but
+ * ASCII. */
+static void take_last_words(struct mlb_policy_process *process, struct mlb_policy_reader *value)
 {
 	struct mlb_policy_token token;
+	char text[sizeof(process->message)];
 	size_t length;
 
-	if (mlb_policy_next(value, &token) < 0 || token.tag != 's' || process->code)
+	if (mlb_policy_next(value, &token) < 0 || token.tag != 's') {
+		kill_for(process, "EBADMSG", "the worker gave up without a word");
 		return;
+	}
 	length = token.string.length < 200 ? token.string.length : 200;
-	snprintf(process->message, sizeof(process->message), "could not start: %.*s", (int)length, token.string.bytes);
-	for (char *at = process->message; *at; at++)
+	snprintf(text, sizeof(text), "could not start: %.*s", (int)length, token.string.bytes);
+	for (char *at = text; *at; at++)
 		if (*at < ' ' || *at > '~')
 			*at = '?';
-	process->code = "ENOEXEC";
+	kill_for(process, "ENOEXEC", text);
 }
 
-/* Take one message from the socket. True when there may be more. */
-static bool receive(struct mlb_policy_process *process)
+/* Take one message from the socket. */
+static void receive(struct mlb_policy_process *process)
 {
 	ssize_t length = recv(process->fd, inbox, sizeof(inbox), MSG_DONTWAIT | MSG_TRUNC);
 	struct mlb_policy_reader value;
 	uint32_t id;
 	char type;
 
-	if (length <= 0) {
-		bool dry = length < 0 && (errno == EAGAIN || errno == EINTR);
-
-		if (!dry) {	/* its end is closed: dead or dying */
-			uv_poll_stop(&process->poll);
-			kill_for(process, NULL, "");
-		}
-		return false;
-	}
-	if (mlb_policy_open(inbox, (size_t)length, &type, &id, &value) < 0) {
+	if (length < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (length <= 0) {	/* its end is closed: dead or dying, and its exit says why */
+		kill_for(process, NULL, "");
+	} else if (mlb_policy_open(inbox, (size_t)length, &type, &id, &value) < 0) {
 		kill_for(process, "EBADMSG", "the worker sent what is no message");
-		return false;
-	}
-	if (type == 'F') {
-		keep_last_words(process, &value);
-		return true;
-	}
-	if (!process->awaiting) {
+	} else if (type == 'F') {
+		take_last_words(process, &value);
+	} else if (!process->awaiting) {
 		kill_for(process, "EBADMSG", "the worker sent a message that nobody asked for");
-		return false;
+	} else {
+		process->awaiting = false;
+		uv_timer_stop(&process->timer);
+		process->events.answered(process->data, type, id, &value);
 	}
-	process->awaiting = false;
-	uv_timer_stop(&process->timer);
-	process->events.answered(process->data, type, id, &value);
-	return false;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -145,8 +142,8 @@ static void on_exit_of_child(uv_process_t *child, int64_t status, int signal)
 	process->exited = true;
 	if (process->ended)
 		return;
-	while (!process->ended && receive(process))
-		;	/* an answer or last words that were sent before it died */
+	if (!process->code)
+		receive(process);	/* an answer or last words that were sent before it died */
 	if (process->ended)
 		return;
 	process->ended = true;

@@ -17,7 +17,8 @@ struct mlb_policy_events {
 	/* One answer, already accepted by mlb_policy_check. May close the process. */
 	void (*answered)(void *data, char type, uint32_t id, struct mlb_policy_reader *value);
 	/* The worker is gone or was killed: once, and nothing after it. `code` is ETIMEDOUT (CPU timer, or no answer in
-	 * time), EBADMSG (it sent what is no message), ENOEXEC (it could not lock itself in), else EKILLED. */
+	 * time), EBADMSG (it sent what is no message), ENOEXEC (it could not lock itself in, or gave up), else
+	 * EKILLED. */
 	void (*ended)(void *data, const char *message, const char *code);
 };
 
@@ -28,7 +29,7 @@ int mlb_policy_process_start(struct uv_loop_s *loop, const struct mlb_policy_lim
 			     struct mlb_policy_process **ret_process);
 
 /* Send a message; the answer must be there within `timeout_ms` of wall time, or the worker is killed. -EBUSY while
- * an answer is awaited, -EMSGSIZE above mlb_policy_process_most, -EPIPE after the end. */
+ * an answer is awaited, -EMSGSIZE above mlb_policy_process_most, -EPIPE after the end or when it is to be killed. */
 int mlb_policy_process_send(struct mlb_policy_process *process, const unsigned char *frame, size_t length,
 			    uint64_t timeout_ms);
 

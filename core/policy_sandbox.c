@@ -121,6 +121,7 @@ static const luaL_Reg native[] = {
 	{ "memory", memory },
 	{ "set_memory", set_memory },
 	{ "suspend", mlb_policy_suspend },
+	{ "tostring", mlb_policy_tostring },
 	{ "unpack", unpack },
 	{ NULL, NULL },
 };

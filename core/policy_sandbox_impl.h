@@ -28,7 +28,8 @@ struct mlb_policy_sandbox {
 	uint64_t wall_end, cpu_end;	/* ns */
 	uint64_t lap_end;		/* ns of wall time: until then guarded calls share the timer and CPU time of the first */
 	uint64_t lap_cpu;		/* ns of CPU time at its beginning */
-	unsigned refusals;
+	unsigned refusals;		/* of allocations, each for want of room */
+	size_t refused;			/* bytes of the one that was refused just now; 0: the last one was granted */
 	int line;			/* of the policy, where the error was raised; 0 unknown */
 	const char *chunk;		/* "@name" of the policy, anchored in the registry */
 };

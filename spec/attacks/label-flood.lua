@@ -1,5 +1,5 @@
 -- Tries to make the host index every label there could be.
--- worker: error %l+ .-%.lua:[1-9]%d* took more than .*
+-- worker: error error .-%.lua:[1-9]%d* asks for more than 16 labels
 local function attack(service, cluster)
   local i = 0
   while true do

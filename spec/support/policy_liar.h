@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -49,6 +50,18 @@ static void liar_send_table(uint32_t items, int depth)
 	for (int i = 0; i < depth; i++)
 		mlb_policy_put_table(&writer, items, 0);
 	liar_send((size_t)(writer.at - liar_frame));
+}
+
+/* Its last words, over and over when it `floods`; and lives on. */
+static void liar_give_up(bool floods)
+{
+	do {
+		struct mlb_policy_writer writer = { liar_frame + MLB_POLICY_HEADER, liar_frame + sizeof(liar_frame) };
+
+		mlb_policy_put_header(liar_frame, 'F', 0);
+		mlb_policy_put_string(&writer, "no luck\n", 8);
+		liar_send((size_t)(writer.at - liar_frame));
+	} while (floods);
 }
 
 static void liar_talk(long lie)
@@ -102,6 +115,12 @@ static void liar_talk(long lie)
 	case 13:	/* an answer without sense */
 		liar_frame[MLB_POLICY_HEADER] = 't';
 		liar_send(MLB_POLICY_HEADER + 1);
+		break;
+	case 14:	/* last words, and no end */
+		liar_give_up(false);
+		break;
+	case 15:
+		liar_give_up(true);
 		break;
 	}
 	liar_wait();

@@ -91,6 +91,11 @@ describe("a rule", function()
     assert.equal(8, #decision.log)
     assert.equal(200, #decision.log[1])
   end)
+
+  it("logs and shows what is no text without its address", function()
+    assert.same({ "table", "function" }, decide("log({}) log(use) return use('192.0.2.1')").log)
+    assert.equal("table function", reason_of("return refuse(tostring({}) .. ' ' .. tostring(print or use))"))
+  end)
 end)
 
 describe("pool:free", function()

@@ -207,6 +207,36 @@ describe("decide", function()
     assert.equal("10.0.0.1", own:decide("p", requests[1], all).addresses[1])
   end))
 
+  it("counts those of the same batch, and finds them by their labels", with(rule([[
+    local mates = cluster.services({ label = { "team", "x" } })
+    log(("%d %d %d"):format(cluster.count({ namespace = "n" }), cluster.count({ label = { "team", "x" } }), #mates))
+    for _, mate in ipairs(mates) do
+      if mate.addresses[1] then log(mate.addresses[1]) end
+    end]]), function(own, all)
+    local requests = {}
+    for i, name in ipairs({ "x1", "x2", "x3" }) do
+      all:set_service(new_service(name, { team = "x" }))
+      requests[i] = { key = "n/" .. name }
+    end
+    for _ = 1, 2 do	-- nothing is left of it
+      local outcomes = own:decide_batch("p", requests, all)
+      assert.same({ "0 0 2" }, outcomes[1].log)
+      assert.same({ "1 1 2", "10.0.0.1" }, outcomes[2].log)
+      assert.same({ "2 2 2", "10.0.0.1", "10.0.0.2" }, outcomes[3].log)
+    end
+  end))
+
+  it("finds by label among as many as there are, without that being the policy's time", with(rule([[
+    return refuse(cluster.count({ label = { "app", "a-1" } }) .. " " .. #cluster.services({ label = { "n", "7" } }))]]),
+    function(own, all)
+      for i = 1, 3000 do
+        all:set_service(new_service("s" .. i, { app = "a-" .. i % 10, n = tostring(i) }))
+      end
+      local outcome = own:decide("p", { key = "n/a" }, all)
+      assert.equal("0 1", outcome.reason)	-- within 20,000 steps
+      assert.equal(1, own:describe("p").starts)
+    end, { limits = { steps = 20000 } }))
+
   it("sees what was fed since", with(STOCK, function(own, all)
     assert.same({ "10.0.0.1" }, own:decide("p", { key = "n/a" }, all).addresses)
     all:reserve("n/a", { "10.0.0.1" })
@@ -334,12 +364,35 @@ describe("the replica", function()
     assert.equal(2, own:describe("p").starts)
   end))
 
-  it("tells apart a Service that is larger than a message", with(STOCK, function(own, all)
-    local large = new_service("large")
-    large.metadata.annotations = { big = ("x"):rep(300000) }
+  it("shows a Service that is larger than a message without its longer annotations", with(rule([[
+    return refuse(#service.metadata.annotations.short .. " " .. tostring(service.metadata.annotations.long))]]),
+    function(own, all)
+      local large = new_service("large")
+      large.metadata.annotations = { long = ("x"):rep(300000), short = "123" }
+      all:set_service(large)
+      assert.equal("3 nil", own:decide("p", { key = "n/large" }, all).reason)
+    end))
+
+  it("does not show one that is too large all the same, and says so", with(STOCK, function(own, all)
+    local large = new_service("large", { app = ("x"):rep(300000) })
     all:set_service(large)
-    assert.matches("does not know this Service", own:decide("p", { key = "n/large" }, all).reason)
+    local outcome = own:decide("p", { key = "n/large" }, all)
+    assert.same({ "error", "EMSGSIZE" }, { outcome.kind, outcome.code })
+    assert.matches("too large to be shown to a policy", outcome.reason)
+    all:reserve("n/large", { "10.0.0.9" })
+    own:feed("reserve", "n/large", { "10.0.0.9" })	-- by the stock policy, say
+    own:feed("release", "n/large")
     assert.equal("use", own:decide("p", { key = "n/a" }, all).kind)
+    all:set_service(new_service("large"))
+    own:feed("set_service", new_service("large"))	-- it shrinks
+    assert.equal("use", own:decide("p", { key = "n/large" }, all).kind)
+    all:set_service(large)
+    own:feed("set_service", large)	-- and grows again
+    assert.equal("EMSGSIZE", own:decide("p", { key = "n/large" }, all).code)
+    all:remove_service("n/large")
+    own:feed("remove_service", "n/large")
+    assert.matches("does not know this Service", own:decide("p", { key = "n/large" }, all).reason)
+    assert.equal("use", own:decide("p", { key = "n/b" }, all).kind)
   end))
 end)
 
@@ -411,6 +464,33 @@ return refuse(tostring(seen))]]), function(own, all)
   end, { limits = { soft_ms = 5000, hard_ms = 10000 } }))
 end)
 
+describe("the memory of a policy", function()
+  local SLOW = { limits = { soft_ms = 5000, hard_ms = 10000 } }
+
+  -- Whatever raised for want of memory, also of the API, was left half way.
+  it("is its end when there is none left, also where it catches the error", with(rule([[
+seen = (seen or 0) + 1
+if service.metadata.name == "b" then return refuse(tostring(seen)) end
+local held = {}
+pcall(function() while true do held[#held + 1] = ("x"):rep(1 << 18) .. #held end end)
+held = nil
+return refuse("went on")]]), function(own, all)
+    local outcome = own:decide("p", { key = "n/a" }, all)
+    assert.equal("memory", outcome.cause)
+    assert.matches("used more than %d+ KiB of memory", outcome.reason)
+    assert.equal("1", own:decide("p", { key = "n/b" }, all).reason)
+    assert.equal(2, own:describe("p").starts)
+  end, SLOW))
+
+  it("is what it holds: what it drops makes room, whatever that takes", with(rule([[
+local text
+for i = 10, 33 do text = ("x"):rep(1 << 20) .. i end
+return refuse(tostring(#text))]]), function(own, all)
+    assert.equal("1048578", own:decide("p", { key = "n/a" }, all).reason)
+    assert.equal(1, own:describe("p").starts)
+  end, SLOW))
+end)
+
 describe("place", function()
   local NODES = { { name = "a", labels = { zone = "1" } }, { name = "b", labels = {} },
     { name = "c", labels = { zone = "1" } }, { name = "d", labels = {} } }
@@ -469,6 +549,51 @@ local function scripted(say)
     }
   end
 end
+
+describe("a worker that takes no message", function()
+  -- The end of a decision, and the worker afterwards, when sending decisions fails with that code.
+  local function decide_with(code)
+    local closed, start = 0, scripted(function(kind, _, id)
+      return kind, id, kind == "L" and { rules = { "rule-1" }, lines = { 1 }, has_place = false } or {}
+    end)
+    local own = backend({ start = function(options)
+      local fake = start(options)
+      local send, close = fake.send, fake.close
+      function fake.send(self, kind, ...)
+        if kind == "D" then return nil, "send: no", code end
+        return send(self, kind, ...)
+      end
+      function fake.close(self)
+        closed = closed + 1
+        close(self)
+      end
+      return fake
+    end })
+    assert(own:load("p", STOCK, "p.lua"))
+    local outcome = own:decide("p", { key = "n/a" }, attacks.state())
+    local described = own:describe("p")
+    local before = closed
+    own:close()
+    return outcome, described, before
+  end
+
+  it("is put to death, and the next one started", loop.test(function()
+    for _, code in ipairs({ "EPIPE", "EAGAIN", "EBUSY" }) do
+      local outcome, worker_now, closed = decide_with(code)
+      assert.equal(code, outcome.code)
+      assert.equal(1, worker_now.deaths)
+      assert.is_nil(worker_now.pid)
+      assert.equal(1, closed)
+    end
+  end))
+
+  it("lives on when the message was too long for any", loop.test(function()
+    local outcome, worker_now, closed = decide_with("EMSGSIZE")
+    assert.equal("EMSGSIZE", outcome.code)
+    assert.equal(0, worker_now.deaths)
+    assert.equal(0, closed)
+  end))
+end)
 
 describe("what a worker says", function()
   local LOADED = { rules = { "rule-1" }, lines = { 1 }, has_place = false }

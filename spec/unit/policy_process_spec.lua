@@ -53,6 +53,8 @@ describe("the host's end of a worker", function()
   ends("the end of its socket and lives on", 9, "EKILLED", "killed by signal 9")
   ends("a value that is nested too deeply", 10, "EBADMSG", "no message")
   ends("a table that claims four billion items", 11, "EBADMSG", "no message")
+  ends("last words, and lives on", 14, "ENOEXEC", "^could not start: no luck%?$", 60)
+  ends("a flood of last words", 15, "ENOEXEC", "^could not start: no luck%?$", 60)
   ends("a crash", 12, "EKILLED", IS_SANITIZED and "exited" or "signal 11")
 
   it("hands over the id, so that an answer to another question is seen", loop.test(function()

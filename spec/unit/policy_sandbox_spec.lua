@@ -93,6 +93,10 @@ describe("the language of a policy", function()
     assert.equal("true", evaluate([[(function()
       for name in pairs(string) do if name == "find" then return true end end
     end)()]]))
+    assert.equal("true", evaluate([[(function()
+      local iterator, view, first = pairs(string)
+      return view == string and first == nil and iterator({ x = 1 }) ~= "x"
+    end)()]]))
     assert.equal("3.14", evaluate("string.format('%.2f', math.pi)"))
     assert.equal("1,2,3", evaluate("table.concat({ 1, 2, 3 }, ',')"))
     assert.equal("2 1", evaluate([[(function()

@@ -154,6 +154,12 @@ describe("policy.store", function()
       { "a loop without end", "while true do end", "team.lua" },
       { "a test that fails", GOOD:gsub('"10.9.0.1" }', '"10.9.0.2" }'),
         'team.lua: test "from the team\'s pool" failed: addresses is {10.9.0.1}, expected {10.9.0.2}' },
+      { "a test with more objects than an example has", "local many = {}\nfor i = 1, 201 do many[i] = {} end return {"
+        .. "api = 1, rules = { rule.static }, tests = { { given = { services = many }, expect = { a = 1 } } } }",
+        "it has 201 Services and nodes, at most 200 are taken" },
+      { "a test with a ConfigMap that is none", "return { api = 1, rules = { rule.static }, tests = { { given = { "
+        .. "configmap = { ['range-global'] = ('10.0.0.1,'):rep(2000) } }, expect = { a = 1 } } } }",
+        "its ConfigMap has 18012 bytes, at most 16384 are taken" },
       { "a rule that raises in a test", GOOD:gsub("return use", "local x = nil + 1 return use"),
         'test "from the team\'s pool" failed: action is pending, expected assign (' },
     }
@@ -306,6 +312,45 @@ describe("policy.store", function()
         assert.equal(250, world.store.backend:describe("team").services)
         assert.is_nil(next(world.host.following))
         assert.same({ "10.9.0.251" }, world.engine:decide("n/new").addresses)
+      end))
+
+    it("leaves out Services that change meanwhile", with_store({ ["team.lua"] = GOOD }, nil, function(world)
+      for i = 1, 150 do
+        world.engine:set_service(allocation.service("n/s" .. i, { assigned = "10.9.0." .. i .. " team/rule-1" }))
+      end
+      write(world.dir .. "/team.lua", GOOD .. "\n-- another")
+      local backend = loop.until_true(function() return next(world.host.following) end, 10, "the dry run")
+      loop.until_true(function() return backend:describe("team").services > 0 end, 10, "fed")
+      for i = 1, 150, 2 do world.engine:set_service(allocation.service("n/s" .. i)) end	-- they lose their addresses
+      until_event(world, "a new version is in use")
+    end))
+
+    it("decides each by itself, also those that wait", with_store({ ["team.lua"] = GOOD }, nil, function(world)
+      for i = 1, 3 do world.engine:set_service(allocation.service("n/waits" .. i)) end
+      world.engine:set_service(allocation.service("n/a", { assigned = "10.9.0.9 team/rule-1" }))
+      write(world.dir .. "/team.lua", (GOOD:gsub("10%.9%.", "10.8.")))
+      assert.truthy(until_event(world, "PolicySwapped"):find("(n/a 10.9.0.1 -> 10.8.0.1); none is moved", 1, true))
+    end))
+
+    it("ends with the batch in which the new version fails", with_store({ ["team.lua"] = GOOD }, nil, function(world)
+      for i = 1, 250 do
+        world.engine:set_service(allocation.service("n/s" .. i, { assigned = "10.9.0." .. i .. " team/rule-1" }))
+      end
+      write(world.dir .. "/team.lua", (GOOD:gsub("function%(_, cluster%)",
+        'function(service, cluster)\n  if service.metadata.name ~= "new" then error("always") end')))
+      local event = until_event(world, "PolicyFailed")
+      assert.truthy(event:find("and 99 others: ", 1, true), event)
+      assert.truthy(event:find("; 100 of 250 Services were tried", 1, true), event)
+    end))
+
+    it("is stopped without a word of it", with_store({ ["team.lua"] = GOOD }, { services = SERVICES() },
+      function(world)
+        write(world.dir .. "/team.lua", GOOD .. "\n-- another")
+        loop.until_true(function() return next(world.host.following) end, 10, "the dry run")
+        world.events = {}
+        world.store:stop()
+        loop.until_true(function() return not next(world.host.following) end, 10, "its end")
+        assert.same({}, world.events)
       end))
 
     it("asks nobody outside", with_store({ ["team.lua"] = GOOD }, { services = SERVICES(),

@@ -27,8 +27,9 @@ end
 -- @tparam Engine brain  see `moonlb.allocator.engine`
 -- @tparam table objects  array of Kubernetes objects; other kinds are passed over
 -- @tparam[opt] string configmap  `namespace/name` of the ConfigMap that counts
+-- @tparam[opt] function pause  called after each object; may yield
 -- @treturn table  warnings of the ConfigMap
-function plan.feed(brain, objects, configmap)
+function plan.feed(brain, objects, configmap, pause)
   local warnings
   for _, object in ipairs(objects) do
     if is_configmap(object, configmap or DEFAULT_CONFIGMAP) then warnings = brain:set_configmap(object) end
@@ -41,6 +42,7 @@ function plan.feed(brain, objects, configmap)
   for _, kind in ipairs({ "Service", "Node" }) do
     for _, object in ipairs(objects) do
       if object.kind == kind then feeders[kind](brain, object) end
+      if pause then pause() end
     end
   end
   return warnings
@@ -55,9 +57,10 @@ end
 --- Decide every Service that the engine knows, in order; each decision stands before the next is made.
 -- @tparam Engine brain
 -- @tparam[opt] string before  the key of a Service: only those that come before it
+-- @tparam[opt] function pause  called after each; may yield
 -- @treturn table  decisions, see `Engine.decide`
 -- @treturn table  warnings of policies that failed
-function plan.decide(brain, before)
+function plan.decide(brain, before, pause)
   local decisions, warnings = {}, {}
   for _, key in ipairs(brain:keys()) do
     if key == before then break end
@@ -70,20 +73,21 @@ function plan.decide(brain, before)
     end
     local is_new = decision.action ~= "keep" and decision.action ~= "ignore" and decision.action ~= "pending"
     if is_new then brain:reserve(key, decision) end
+    if pause then pause() end
   end
   return decisions, warnings
 end
 
 --- Both steps, with an engine of its own.
 -- @tparam table objects  array of Kubernetes objects
--- @tparam[opt] table options  of `engine.new`
+-- @tparam[opt] table options  of `engine.new`; `pause`: see `plan.feed`
 -- @treturn table  `{decisions=, warnings=, engine=}`
 function plan.run(objects, options)
   options = options or {}
   local brain = engine.new(options)
   local configmap = options.settings and options.settings.configmap
-  local warnings = table.move(plan.feed(brain, objects, configmap), 1, 1000, 1, {})
-  local decisions, failures = plan.decide(brain)
+  local warnings = table.move(plan.feed(brain, objects, configmap, options.pause), 1, 1000, 1, {})
+  local decisions, failures = plan.decide(brain, nil, options.pause)
   table.move(failures, 1, #failures, #warnings + 1, warnings)
   return { decisions = decisions, warnings = warnings, engine = brain }
 end

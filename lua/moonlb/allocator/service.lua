@@ -187,7 +187,8 @@ end
 -- missing
 -- @tparam table settings  `lb_class_name`, `lb_class_only`
 -- @treturn table|nil  nil when the Service is no LoadBalancer and has no field of ours. Else a record: `key`,
--- `namespace`, `name`, `created`, `version`, `object`, `why_ignored`, `is_load_balancer`, `is_deleting`, `ports`,
+-- `namespace`, `name`, `labels`, `created`, `version`, `object`, `why_ignored`, `is_load_balancer`, `is_deleting`,
+-- `ports`,
 -- `is_cluster_policy`, `wanted` (see `moonlb.allocator.family`), `assigned` and `by` (what an allocator wrote),
 -- `is_adopted` (kube-vip's did), `has_assigned`, `request` (addresses the user asks for), `request_error`,
 -- `is_edited`, `is_cleared`, `holds` {address = level}, `home`: the node that is to announce it, or does
@@ -198,6 +199,7 @@ function service.read(object, settings)
   local namespace = text(metadata.namespace) or "default"
   local record = {
     key = namespace .. "/" .. metadata.name, namespace = namespace, name = metadata.name, object = object,
+    labels = metadata.labels,
     created = text(metadata.creationTimestamp) or "~",	-- not made yet: after all that are
     version = text(metadata.resourceVersion),
     is_deleting = text(metadata.deletionTimestamp) and true or nil,
@@ -223,8 +225,8 @@ end
 --- The record of a Service as it would be had it been made just now: no address, and nobody asked for one.
 function service.anew(record)
   return { key = record.key, namespace = record.namespace, name = record.name, object = record.object,
-    created = record.created, version = record.version, is_load_balancer = record.is_load_balancer,
-    ports = record.ports, is_cluster_policy = record.is_cluster_policy, wanted = record.wanted }
+    labels = record.labels, created = record.created, version = record.version, ports = record.ports,
+    is_load_balancer = record.is_load_balancer, is_cluster_policy = record.is_cluster_policy, wanted = record.wanted }
 end
 
 --- Take from an object what allocators and announcers wrote into it.

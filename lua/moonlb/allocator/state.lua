@@ -140,17 +140,19 @@ function State:release(key)
   put(self, old, service.read(old.object, self.settings), false)
 end
 
---- Hold addresses for a Service while a batch is decided: cheaper than a reservation, and counted nowhere. Ended by
+--- Hold addresses for a Service while a batch is decided, as a reservation would, and counted as one. Ended by
 -- `give_back`, before anything else changes.
 -- @treturn boolean  false when the Service has a reservation or a loan
 function State:lend(key, addresses)
   local record = self.services[key]
   if self.reservations[key] or self.loans[key] then return false end
-  self.loans[key] = { holds = record.holds, addresses = addresses }
+  self.loans[key] = { holds = record.holds, addresses = addresses, was_counted = record.is_counted }
   local holds = {}
   for item, level in pairs(record.holds or {}) do holds[item] = level end
   for _, item in ipairs(addresses) do holds[item] = service.GRANTED end
-  record.holds = holds
+  count(self, record, -1)
+  record.holds, record.reserved, record.is_counted = holds, addresses, true
+  count(self, record, 1)
   for _, item in ipairs(addresses) do self.ownership:hold(item, record) end
   return true
 end
@@ -160,7 +162,9 @@ function State:give_back(key)
   local loan, record = self.loans[key], self.services[key]
   self.loans[key] = nil
   if not loan then return end
-  record.holds = loan.holds
+  count(self, record, -1)
+  record.holds, record.reserved, record.is_counted = loan.holds, nil, loan.was_counted
+  count(self, record, 1)
   for _, item in ipairs(loan.addresses) do
     if not (loan.holds and loan.holds[item]) then self.ownership:drop(item, record, false) end
   end

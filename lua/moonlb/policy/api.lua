@@ -244,17 +244,19 @@ end
 -- @tparam func expose  a function -> one of C that calls it. What a policy calls is of C: `return use(...)` is a tail
 -- call, and one to a function of Lua would take the policy's own line from the stack
 -- @tparam func line  -> the line of the policy that is running; nil or 0 when none is
+-- @tparam func text_of  tostring without addresses
 -- @treturn Api  `cluster`: the second argument of each rule
-function api.new(expose, line)
-  local self = setmetatable({ wrapped = setmetatable({}, { __mode = "k" }), expose = expose, line = line }, Api)
+function api.new(expose, line, text_of)
+  local self = setmetatable({ wrapped = setmetatable({}, { __mode = "k" }), expose = expose, line = line,
+    text_of = text_of }, Api)
   self.cluster = new_cluster(self)
   return self
 end
 
---- The names that a policy's environment gets.
+--- The names that a policy's environment gets; `tostring` in the place of Lua's, which shows addresses.
 -- @tparam table rules  what `rule` holds
 function Api:names(rules)
-  local names = { rule = rules, log = self.expose(function(text) self:log(text) end) }
+  local names = { rule = rules, tostring = self.text_of, log = self.expose(function(text) self:log(text) end) }
   for name, call in pairs(decisions) do
     names[name] = self.expose(function(...) return decide(self, name, call, ...) end)
   end
@@ -265,7 +267,7 @@ end
 function Api:log(text)
   self.lines = self.lines or {}
   if #self.lines < MAX_LOG_LINES then
-    self.lines[#self.lines + 1] = tostring(text):sub(1, MAX_LOG_LENGTH)
+    self.lines[#self.lines + 1] = self.text_of(text):sub(1, MAX_LOG_LENGTH)
   end
 end
 
@@ -277,6 +279,12 @@ function Api:begin(state, record, request)
   decision.begin()
   self.state, self.current = state, record
   self.request, self.request_error = request.request, request.request_error
+  self.exhausted, self.lines = nil, nil
+end
+
+--- Begin the same decision again.
+function Api:again()
+  decision.begin()
   self.exhausted, self.lines = nil, nil
 end
 

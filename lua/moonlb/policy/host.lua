@@ -249,11 +249,12 @@ local function ask_and_judge(self, name, request, state)
     local policy = self.policies[name]
     local record, version = state.services[request.key], state.ownership.version
     local outcome = outcome_of(self, name, policy.backend, request, state)
-    local was_taken_out = type(outcome) == "table" and outcome.code == "ECANCELED"
-    if self.policies[name] ~= policy or was_taken_out then return {}, "superseded" end
+    local code = type(outcome) == "table" and outcome.code
+    if self.policies[name] ~= policy or code == "ECANCELED" then return {}, "superseded" end
     if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
     if state.services[request.key] ~= record then return outcome, "superseded" end
     local verdict, addresses, failure = judge(state, record, name, outcome)
+    if failure then failure.is_excused = code == "EMSGSIZE" or nil end
     if verdict ~= "rejected" or state.ownership.version == version or attempt == ATTEMPTS then
       return outcome, verdict, addresses, failure
     end
@@ -261,10 +262,10 @@ local function ask_and_judge(self, name, request, state)
 end
 
 -- A policy that fails again and again is benched, one that decides is forgiven; neither by a dry run.
-local function keep_account(self, name, verdict)
+local function keep_account(self, name, verdict, failure)
   if self.is_dry then return end
   if verdict == "error" or (verdict == "rejected" and name ~= STOCK) then
-    count_failure(self, name)
+    if not failure.is_excused then count_failure(self, name) end
   elseif verdict ~= "superseded" then
     self.bench[name] = nil
   end
@@ -273,7 +274,7 @@ end
 -- Ask one policy. The DHCP of a user's own wish that does not fit is refused, not the policy's failure.
 local function ask(self, name, request, state)
   local outcome, verdict, addresses, failure = ask_and_judge(self, name, request, state)
-  keep_account(self, name, verdict)
+  keep_account(self, name, verdict, failure)
   if verdict == "rejected" and name == STOCK then
     local result = conclude(name, outcome, "refuse", nil, nil)
     result.reason = failure.reason

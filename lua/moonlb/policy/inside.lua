@@ -9,6 +9,7 @@
 local address = require("moonlb.core.address")
 local api = require("moonlb.policy.api")
 local decision = require("moonlb.policy.decision")
+local label_index = require("moonlb.allocator.label_index")
 local service = require("moonlb.allocator.service")
 local state = require("moonlb.allocator.state")
 
@@ -92,9 +93,27 @@ local function failure(cause, message, line)
   return "E", { cause = cause, message = brief(message), line = line }
 end
 
+-- To index a label takes as long as there are Services: outside the guarded call, which is left for it.
 local function new_state(self)
-  return state.new({ settings = self.settings, now = function() return self.now end,
+  local own = state.new({ settings = self.settings, now = function() return self.now end,
     utc = function() return self.utc end })
+  own.labels.on_missing = function(label)
+    self.wanted_label = label
+    self.native.suspend()
+  end
+  return own
+end
+
+-- A guarded call; made anew for each label that it asks for first.
+local function guard(self, fn, ...)
+  for _ = 1, label_index.MAX_LABELS do
+    self.wanted_label = nil
+    local results = table.pack(self.native.guard(fn, ...))
+    if not self.wanted_label then return table.unpack(results, 1, results.n) end
+    self.state.labels:add(self.wanted_label, self.state.services)
+    self.api:again()
+  end
+  return false, "error", ("asks for more than %d labels"):format(label_index.MAX_LABELS), 0
 end
 
 --- 'T' {text}: the next piece of the policy's text, whose rest comes with 'L'. Answers 'T' true.
@@ -242,7 +261,7 @@ local function try_rules(self, record, is_anew)
 end
 
 local function run_rules(self, record, is_anew)
-  local ok, value, message, line = self.native.guard(try_rules, self, record, is_anew)
+  local ok, value, message, line = guard(self, try_rules, self, record, is_anew)
   local passes = self.passes
   local rule_line = self.lines[#passes + 1]
   local outcome = ok and (meaning(value, rule_line) or { kind = "pass" })
@@ -274,15 +293,16 @@ local function decide_one(self, request, is_last)
   outcome.exhausted, outcome.log = self.api.exhausted, self.api.lines and self.api.lines[1] and self.api.lines or nil
   if request.is_anew then
     local had = self.state:put_back().assigned
-    if outcome.addresses and table.concat(outcome.addresses, ",") == table.concat(had, ",") then return true end
-  elseif outcome.addresses and not is_last then
+    if outcome.addresses and table.concat(outcome.addresses, ",") == table.concat(had or {}, ",") then return true end
+  elseif outcome.addresses and not is_last and not request.is_dry_run then
     lend(self, record, outcome)
   end
   return outcome
 end
 
---- 'D' {{now=, utc=}, {key=, request=, request_error=, is_anew=, http={[url]=answer}}...}: decide, one after the other;
--- `is_anew`: a Service that has an address, as if it had been made just now, and without effect on the others. Answers
+--- 'D' {{now=, utc=}, {key=, request=, request_error=, is_dry_run=, is_anew=, http={[url]=answer}}...}: decide, one
+-- after the other; `is_dry_run`: without effect on those after it; `is_anew`: such a one of a Service that has an
+-- address, as if it had been made just now. Answers
 -- 'D' {outcomes=, is_spoiled=}; an outcome is true for one that would get what it has. A call that a limit ended may
 -- have left the replica or the policy half changed: then the rest of the batch is not answered, and this state is at
 -- its end.
@@ -310,17 +330,29 @@ local function read_ranking(list, known)
   return names
 end
 
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for key, item in pairs(value) do result[key] = copy(item) end
+  return result
+end
+
+-- Runs guarded; what the policy gets is its own to change, also when it is called again.
+local function rank(self, group)
+  return self.rank(copy(group), self.state:list_nodes(), self.api.cluster)
+end
+
 --- 'P' {{now=, utc=}, group}: where a group shall live (see `moonlb.policy.trusted`); the nodes are those of the
 -- replica, since all of them may be too many for a message. Answers 'P' {names=} or
 -- 'E' {cause=, message=, line=}, after which this state is at its end unless the cause is `error`.
 function Inside:place(value)
   end_loans(self)
   set_clock(self, value)
-  local group, nodes = value[2], self.state:list_nodes()
-  local first, known = group.services[1], {}
-  for _, node in ipairs(nodes) do known[node.name] = true end	-- the policy may change what it gets
+  local group, known = value[2], {}
+  local first = group.services[1]
+  for name in pairs(self.state.nodes) do known[name] = true end
   self.api:begin(self.state, self.state.services[first.namespace .. "/" .. first.name], {})
-  local ok, list, message, line = self.native.guard(self.rank, group, nodes, self.api.cluster)
+  local ok, list, message, line = guard(self, rank, self, group)
   if not ok then return failure(list, message, line) end
   local names, why = read_ranking(list, known)
   if not names then return failure("error", why, self.native.line_of(self.rank)) end
@@ -340,8 +372,8 @@ local HANDLERS = { T = Inside.add_text, L = Inside.load,
 --- @tparam table native  the functions of core/policy_sandbox.c
 -- @treturn func  `answer(type, value) -> type, value`
 function inside.new(native)
-  local self = setmetatable({ native = native, api = api.new(native.expose, native.line), rules = {}, rule_names = {},
-    is_stock = {}, lent = {}, pieces = {}, now = 0, utc = 0 }, Inside)
+  local self = setmetatable({ native = native, api = api.new(native.expose, native.line, native.tostring), rules = {},
+    rule_names = {}, is_stock = {}, lent = {}, pieces = {}, now = 0, utc = 0 }, Inside)
   self.lazy = new_lazy(native)
   self.http = new_http(self)
   return function(kind, value)

@@ -31,15 +31,17 @@ end
 -- What there is to try for a Service; nil when nothing is.
 local function case_of(record)
   if record.why_ignored or record.is_deleting or record.reserved then return nil end
-  if is_given(record) then return { key = record.key, has = table.concat(record.assigned, ",") } end
+  if is_given(record) then
+    return { key = record.key, record = record, has = table.concat(record.assigned, ",") }
+  end
   if record.assigned then return nil end
-  return { key = record.key, request = record.request, request_error = record.request_error }
+  return { key = record.key, record = record, request = record.request, request_error = record.request_error }
 end
 
 --- The Services that a policy decides: those that have an address by it, and those that wait for one. Inside a task.
 -- @tparam Engine live
 -- @tparam string name  of the policy
--- @treturn table  array of `{key=, has=addresses as text|nil, request=, request_error=}`
+-- @treturn table  array of `{key=, record=, has=addresses as text|nil, request=, request_error=}`
 function replay.cases(live, name)
   local keys, cases = {}, {}
   for key in pairs(live.state.services) do keys[#keys + 1] = key end
@@ -55,7 +57,7 @@ local function requests_of(cases)
   local requests = {}
   for i, case in ipairs(cases) do
     requests[i] = { key = case.key, request = case.request, request_error = case.request_error,
-      is_anew = case.has ~= nil or nil }
+      is_anew = case.has ~= nil or nil, is_dry_run = true }
   end
   return requests
 end
@@ -68,7 +70,7 @@ local function try_batch(state, policy, cases, results)
   for i, outcome in ipairs(policy.backend:rehearse(policy.name, requests_of(cases), state)) do
     local case = cases[i]
     local record = state.services[case.key]
-    if record and outcome.kind ~= "same" then
+    if record == case.record and outcome.kind ~= "same" and outcome.code ~= "EMSGSIZE" then
       local verdict, addresses, failure = policy_host.judge(state, record, policy.name, outcome)
       results[case.key] = { addresses = addresses and table.concat(addresses, ",") or nil, failure = failure,
         is_from_outside = outcome.is_from_outside }
@@ -116,17 +118,19 @@ local function doubtful(cases, after)
   return list
 end
 
---- Decide Services in a dry run, inside a task.
+--- Decide Services in a dry run, inside a task. The batch in which the new version fails is the last; Services that
+-- change meanwhile are left out.
 -- @tparam Engine live
 -- @tparam table candidate  `{name=, file=, backend=}`: the new version
 -- @tparam table|nil present  the version in charge; nil: there is none, and what the Services have counts
 -- @tparam table cases  of `replay.cases`
 -- @tparam function is_over  asked between batches: whether to give up
--- @treturn table|nil  `failed`: in how many cases the new version fails and the present one does not; `failures`: the
--- first of them, by key: array of `{key=, failure=}`; `differ`, `differences`: where it gives another address than that
--- does: array of `{key=, before=, after=}`, without those that an answer from outside decides. Nil when given up
+-- @treturn table  `tried`: how many Services; `failed`: in how many of them the new version fails and the present one
+-- does not; `failures`: the first of those, by key: array of `{key=, failure=}`; `differ`, `differences`: where it
+-- gives another address than that does: array of `{key=, before=, after=}`, without those that an answer from outside
+-- decides
 function replay.run(live, candidate, present, cases, is_over)
-  local report = { failed = 0, failures = {}, differ = 0, differences = {} }
+  local report = { tried = 0, failed = 0, failures = {}, differ = 0, differences = {} }
   for first = 1, #cases, BATCH do
     local batch = table.move(cases, first, math.min(first + BATCH - 1, #cases), 1, {})
     local after = rehearse(live.state, candidate, batch)
@@ -135,7 +139,8 @@ function replay.run(live, candidate, present, cases, is_over)
     for _, case in ipairs(doubts) do
       tally(report, case, before[case.key] or { addresses = case.has }, after[case.key])
     end
-    if is_over() then return nil end
+    report.tried = report.tried + #batch
+    if report.failed > 0 or is_over() then break end
   end
   return report
 end

@@ -21,6 +21,8 @@ Store.__index = Store
 local STOCK = "default"
 -- Bounds of one trial: how many tests, and seconds for all of them and for the dry run.
 local MAX_TESTS, TEST_SECONDS, REPLAY_SECONDS = 200, 10, 30
+-- Seconds until a policy that a dry run has refused is tried again; doubled each time, at most MAX_AGAIN.
+local AGAIN, MAX_AGAIN = 60, 960
 
 --- @tparam table options  `dir`; `host`: the live one; `settings`: those of `moonlb.allocator.service`, a plain table;
 -- `now`, `utc`: clocks; `outside`: see `moonlb.policy.outside`, or nil; `emit(type, reason, message)`: an Event;
@@ -72,12 +74,16 @@ local function test_fault(self, name, text, file, list)
   return nil
 end
 
-local function describe_differences(report, count)
+local function tried(report, count)
+  return report.tried < count and ("; %d of %d Services were tried"):format(report.tried, count) or ""
+end
+
+local function describe_differences(report)
   local parts = {}
   for i, it in ipairs(report.differences) do parts[i] = ("%s %s -> %s"):format(it.key, it.before, it.after) end
   if report.differ > #parts then parts[#parts + 1] = "..." end
   return ("; %d of %d Services would get another address if made anew, each by itself (%s); none is moved")
-    :format(report.differ, count, table.concat(parts, ", "))
+    :format(report.differ, report.tried, table.concat(parts, ", "))
 end
 
 local function describe_failures(report, name)
@@ -96,7 +102,8 @@ local function place_fault(self, candidate, present, cases)
   return ("place fails for Service %s: %s"):format(case.key, message)
 end
 
--- Try a policy on the live Services. Returns what is to be said of it; or nil and what is wrong.
+-- Try a policy on the live Services. Returns what is to be said of it; or nil, what is wrong, and true: another time it
+-- may not be.
 local function dry_run(self, candidate)
   local name = candidate.name
   local cases = self.engine and replay.cases(self.engine, name) or {}
@@ -106,11 +113,10 @@ local function dry_run(self, candidate)
   local present = in_charge and { name = name, file = in_charge.file, backend = self.backend,
     has_place = in_charge.has_place }
   local report = replay.run(self.engine, candidate, present, cases, function() return self.now() > deadline end)
-  if not report then return ("; the dry run was given up after %d s"):format(REPLAY_SECONDS) end
-  if report.failed > 0 then return nil, describe_failures(report, name) end
+  if report.failed > 0 then return nil, describe_failures(report, name) .. tried(report, #cases), true end
   local fault = place_fault(self, candidate, present, cases)
-  if fault then return nil, fault end
-  return report.differ > 0 and describe_differences(report, #cases) or ""
+  if fault then return nil, fault, true end
+  return (report.differ > 0 and describe_differences(report) or "") .. tried(report, #cases)
 end
 
 local function say_failed(self, name, message)
@@ -143,20 +149,30 @@ local function put_in_charge(self, candidate)
   self.host:install(candidate.name, candidate.loaded, candidate.file, self.backend)
 end
 
--- Compile, test, try, swap. Inside a task.
+-- Compile, test, try, swap. Inside a task. Returns as `dry_run`.
 local function bring_in(self, name, text, file)
   local fault = fault_of(name, text, file)
   if fault then return nil, fault end
   local candidate, message = open_candidate(self, name, text, file)
   if not candidate then return nil, message end
-  local said
+  local said, may_pass
   self.host:follow(candidate.backend)
   message = test_fault(self, name, text, file, candidate.loaded.tests or {})
-  if not message then said, message = dry_run(self, candidate) end
-  if said then put_in_charge(self, candidate) end
+  if not message then said, message, may_pass = dry_run(self, candidate) end
+  if said and not self.is_stopped then put_in_charge(self, candidate) end
   self.host:unfollow(candidate.backend)
   candidate.backend:close()
-  return said, message
+  return said, message, may_pass
+end
+
+-- What a Service made a policy fail of may be gone later.
+local function try_again(self, name, entry)
+  entry.pause = math.min((entry.pause or AGAIN / 2) * 2, MAX_AGAIN)
+  entry.timer = async.timer(entry.pause, function()
+    if self.policies[name] ~= entry or self.is_stopped then return end
+    self.texts[name] = nil
+    self:refresh()
+  end)
 end
 
 local function take(self, name, given)
@@ -169,9 +185,16 @@ local function take(self, name, given)
   end
   if self.texts[name] == given.text then return end
   self.texts[name] = given.text
+  if entry.timer then entry.timer:stop() end
   local began = self.now()
-  local said, message = bring_in(self, name, given.text, given.file)
-  if not said then return say_failed(self, name, message) end
+  local said, message, may_pass = bring_in(self, name, given.text, given.file)
+  if self.is_stopped then return end
+  if may_pass then try_again(self, name, entry) end
+  if not said then
+    if entry.error ~= message then say_failed(self, name, message) end
+    return
+  end
+  entry.pause = nil
   local is_new = not entry.is_loaded
   entry.error, entry.is_loaded, entry.since = nil, true, self.now()
   log.info("policy in use", { policy = name, file = given.file, seconds = ("%.3f"):format(self.now() - began),
@@ -257,6 +280,9 @@ end
 function Store:stop()
   self.is_stopped = true
   self.folder:close()
+  for _, entry in pairs(self.policies) do
+    if entry.timer then entry.timer:stop() end
+  end
   if self.task then self.task:cancel() end
   self.backend:close()
 end

@@ -6,12 +6,16 @@
 -- addresses="10.0.0.8", ports={80}}` has that address already. `service` is the one that is decided. `expect` names
 -- fields of the decision.
 -- @module moonlb.policy.tests
+local async = require("moonlb.async")
 local planner = require("moonlb.allocator.plan")
 local fields = require("moonlb.allocator.fields")
 
 local tests = {}
 
 local CONFIGMAP = { namespace = "kube-system", name = "kubevip" }
+-- A test is an example, run in the controller's own process before a swap: its Services and nodes, and the bytes of its
+-- ConfigMap, at most. As many of the former are taken in one turn of the loop.
+local MAX_OBJECTS, MAX_CONFIGMAP, SLICE = 200, 16 * 1024, 20
 
 -- A deep copy: the engine fills in what is missing, and a test may share tables with the next one.
 local function copy(value, depth)
@@ -52,9 +56,22 @@ local function node_of(given, i)
   return object
 end
 
+local function configmap_of(given)
+  local data, bytes = copy(given.configmap or {}, 0), 0
+  for key, value in pairs(data) do bytes = bytes + #tostring(key) + #tostring(value) end
+  if bytes > MAX_CONFIGMAP then
+    error(("its ConfigMap has %d bytes, at most %d are taken"):format(bytes, MAX_CONFIGMAP), 0)
+  end
+  return { kind = "ConfigMap", metadata = CONFIGMAP, data = data }
+end
+
 local function objects_of(test)
   local given = test.given or {}
-  local objects = { { kind = "ConfigMap", metadata = CONFIGMAP, data = copy(given.configmap or {}, 0) } }
+  local count = #(given.services or {}) + #(given.nodes or {})
+  if count > MAX_OBJECTS then
+    error(("it has %d Services and nodes, at most %d are taken"):format(count, MAX_OBJECTS), 0)
+  end
+  local objects = { configmap_of(given) }
   for i, service in ipairs(given.services or {}) do
     objects[#objects + 1] = service_of(service, "given-" .. i, "2026-01-01T00:00:00Z")
   end
@@ -97,13 +114,22 @@ function tests.outside(answers)
   end }
 end
 
+-- Gives the loop its turn now and then, where there is one.
+local function new_pause()
+  local count = 0
+  return function()
+    count = count + 1
+    if count % SLICE == 0 and async.running() then async.sleep(0) end
+  end
+end
+
 local function run_one(test, host, policy)
   local backend = host:policy(policy).backend
   backend.http = tests.outside(test.http)
   if backend.reset then backend:reset(policy) end
   local objects, metadata = objects_of(test)
   local result = planner.run(objects, { host = host, settings = { policy = policy }, now = function() return 0 end,
-    utc = function() return 0 end })
+    utc = function() return 0 end, pause = new_pause() })
   for _, decision in ipairs(result.decisions) do
     if decision.namespace == metadata.namespace and decision.name == metadata.name then
       return difference(test.expect, decision)

@@ -34,7 +34,7 @@ local SUSPENDED = setmetatable({}, { __name = "suspended", __tostring = function
 function trusted.new(options)
   local self = setmetatable({ http = options and options.http or NOBODY, policies = {}, rules = {}, rule_names = {},
     passes = {}, pass_count = 0, chunk = "" }, Trusted)
-  self.api = api.new(core.expose, function() return core.line(self.chunk) end)
+  self.api = api.new(core.expose, function() return core.line(self.chunk) end, core.tostring)
   return self
 end
 

@@ -112,10 +112,10 @@ local function ask_alone(entry, requests, state, message, code)
   return outcomes
 end
 
--- Up to a batch of requests. An outcome for each.
-local function ask_all(entry, requests, state)
+-- Up to a batch of requests. An outcome for each; or, `to_first_end`, up to the one whose call a limit ended.
+local function ask_all(entry, requests, state, to_first_end)
   local outcomes = {}
-  while #outcomes < #requests do
+  while #outcomes < #requests and not (to_first_end and outcomes[1]) do
     local rest = outcomes[1] and table.move(requests, #outcomes + 1, #requests, 1, {}) or requests
     local some, message, code = entry.session:ask(rest, state)
     if not some then
@@ -162,7 +162,7 @@ end
 -- An outcome that waits for an answer from outside: get the answer and ask again, inside a task, until it is another.
 local function follow_up(self, http, entry, outcome, request, state)
   local own = { key = request.key, request = request.request, request_error = request.request_error,
-    is_anew = request.is_anew, http = {} }
+    is_anew = request.is_anew, is_dry_run = request.is_dry_run, http = {} }
   local deadline = self.options.now() + MAX_SECONDS
   for _ = 1, MAX_OUTSIDE do
     own.http[outcome.url] = ask_outside(http, outcome)
@@ -219,11 +219,12 @@ end
 
 --- Ask a policy about up to 100 Services in a dry run, inside a task: nothing comes of it, and nobody outside is asked.
 -- @tparam table requests  as of `decide`; with `is_anew`: a Service that has addresses, as if it had been made just now
--- @treturn table  outcomes, in the order of `requests`; of kind `same`: with `is_anew`, what the Service has
+-- @treturn table  outcomes, in the order of `requests`, none after the first that a limit ended; of kind `same`: with
+-- `is_anew`, what the Service has
 function Worker:rehearse(name, requests, state)
   local entry = self.policies[name]
   if not entry then return {} end
-  local outcomes = ask_all(entry, requests, state)
+  local outcomes = ask_all(entry, requests, state, true)
   for i, outcome in ipairs(outcomes) do
     if outcome.kind == "http" then outcomes[i] = follow_up(self, NOBODY, entry, outcome, requests[i], state) end
   end

@@ -6,6 +6,7 @@
 local answers = require("moonlb.policy.worker_answers")
 local async = require("moonlb.async")
 local core = require("moonlb.core.policy_worker")
+local fields = require("moonlb.allocator.fields")
 local log = require("moonlb.core.log")
 local runtime = require("moonlb.core.runtime")
 
@@ -15,6 +16,8 @@ local Session = { __name = "moonlb.policy.worker_session" }
 Session.__index = Session
 
 local STOCK_FILE = "policies/default.lua"
+local IS_OURS = {}
+for _, name in pairs(fields) do IS_OURS[name] = true end
 -- Bytes of a worker's Lua heap: for the policy, and for each Service of the replica.
 local MEMORY, MEMORY_SERVICE = 16 * 1024 * 1024, 4096
 -- Wall time of an answer, seconds. Of a decision: twice the CPU time at which a worker is killed, for a machine that
@@ -26,6 +29,10 @@ local OVERHEAD = 512
 local PIECE = 128 * 1024
 -- Changes that may wait for the next question.
 local QUEUE_MAX = 200
+-- Bytes of an annotation that is left out where a Service would not fit into a message otherwise.
+local LONG_ANNOTATION = 1024
+-- Operations about a Service by its key.
+local OF_A_SERVICE = { remove_service = true, reserve = true, release = true }
 -- Pause before the next start after n deaths in a row: FIRST * 2^(n-1), at most LAST; a decision waits PATIENCE for
 -- it.
 local FIRST, LAST, PATIENCE = 0.05, 30, 1
@@ -37,7 +44,7 @@ local FIRST, LAST, PATIENCE = 0.05, 30, 1
 function session.new(options)
   return setmetatable({ name = options.name, file = options.file, text = options.text, settings = options.settings,
     now = options.now, utc = options.utc, limits = options.limits or {}, start = options.start or core.start,
-    deaths = 0, starts = 0, queue = {}, turn = {}, known = {}, known_count = 0 }, Session)
+    deaths = 0, starts = 0, queue = {}, turn = {}, known = {}, known_count = 0, left_out = {} }, Session)
 end
 
 -- Turns: the task that holds it may send. First come, first served.
@@ -68,7 +75,7 @@ end
 
 local function forget_worker(self)
   if self.worker then self.worker:close() end
-  self.worker, self.is_fed, self.queue, self.known, self.known_count = nil, false, {}, {}, 0
+  self.worker, self.is_fed, self.queue, self.known, self.known_count, self.left_out = nil, false, {}, {}, 0, {}
 end
 
 -- The worker died or must go: the next one waits a little longer each time.
@@ -106,10 +113,13 @@ local function start_worker(self)
   return true
 end
 
--- Send a message. True, or nil, message, code.
+-- Send a message. True, or nil, message, code: EMSGSIZE, or the end of a worker that takes none. Nobody waits for that
+-- one to die: it may not.
 local function post(self, kind, parts, timeout)
   self.asked = ((self.asked or 0) + 1) & 0xffffffff
-  return self.worker:send(kind, self.asked, parts, timeout)
+  local ok, message, code = self.worker:send(kind, self.asked, parts, timeout)
+  if not ok and code ~= "EMSGSIZE" then on_death(self, { message = message, code = code }) end
+  return ok, message, code
 end
 
 -- Wait for the answer to what was sent: type and value, or nil, message, code when the worker ended.
@@ -205,20 +215,50 @@ local function ensure_started(self)
   return ok, message, code
 end
 
-local function note_known(self, entry)
-  local name, object = entry[1], entry[2]
-  if name == "set_service" then
-    local key = (object.metadata.namespace or "default") .. "/" .. object.metadata.name
-    if not self.known[key] then self.known[key], self.known_count = true, self.known_count + 1 end
-  elseif name == "remove_service" and self.known[object] then
-    self.known[object], self.known_count = nil, self.known_count - 1
-  end
+local function key_of(object)
+  return (object.metadata.namespace or "default") .. "/" .. object.metadata.name
 end
 
--- The worker keeps a Service as bytes.
-local function pack_operation(entry)
-  if entry[1] == "set_service" then return core.pack_call(entry[1], entry[2]) end
-  return core.pack(entry)
+local function set_known(self, key, is_known)
+  if (self.known[key] ~= nil) == is_known then return end
+  self.known[key] = is_known or nil
+  self.known_count = self.known_count + (is_known and 1 or -1)
+end
+
+-- A Service without its longer annotations, but for those that say what it has.
+local function cut(object)
+  local metadata, annotations = {}, {}
+  for name, value in pairs(object.metadata) do metadata[name] = value end
+  for name, value in pairs(object.metadata.annotations or {}) do
+    if type(value) ~= "string" or #value <= LONG_ANNOTATION or IS_OURS[name] then annotations[name] = value end
+  end
+  metadata.annotations = annotations
+  return { metadata = metadata, spec = object.spec, status = object.status }
+end
+
+local function fitting(part, most)
+  return part and #part <= most and part or nil
+end
+
+-- The worker keeps a Service as bytes. One that does not fit into a message it does not know (any more).
+local function pack_service(self, object, most)
+  local part = fitting(core.pack_call("set_service", object), most)
+    or fitting(core.pack_call("set_service", cut(object)), most)
+  local key = key_of(object)
+  local was_known = self.known[key]
+  set_known(self, key, part ~= nil)
+  self.left_out[key] = not part or nil
+  return part or was_known and core.pack({ "remove_service", key }) or nil
+end
+
+-- An operation as bytes; nil when there is nothing to say to the worker.
+local function pack_operation(self, entry, most)
+  local name, subject = entry[1], entry[2]
+  if name == "set_service" then return pack_service(self, subject, most) end
+  if name == "remove_service" then self.left_out[subject] = nil end
+  if OF_A_SERVICE[name] and not self.known[subject] then return nil end
+  if name == "remove_service" then set_known(self, subject, false) end
+  return fitting(core.pack(entry), most)
 end
 
 -- Packs what `next_entry()` gives (nil at the end) into messages: a function that gives the parts of the next one, of
@@ -229,15 +269,14 @@ local function messages(self, next_entry)
   local function advance()
     repeat
       entry = next_entry()
-      part = entry and pack_operation(entry)
-    until not entry or (part and #part <= most)	-- a Service larger than a message: the worker does not know it
+      part = entry and pack_operation(self, entry, most)
+    until part or not entry
   end
   advance()
   return function()
     if not entry then return nil end
     local parts, size = { false }, 0
     while entry and size + #part <= most do
-      note_known(self, entry)
       parts[#parts + 1], size = part, size + #part
       advance()
     end
@@ -314,15 +353,21 @@ local function decision_timeout(self, count)
   return TIMEOUT + count * 2 * (self.limits.hard_ms or HARD_MS) / 1000
 end
 
+-- Not the policy's doing, so it is not counted as a failure of it.
+local function too_large(self)
+  return { kind = "error", file = self.file, code = "EMSGSIZE", trace = {},
+    reason = "the Service's object is too large to be shown to a policy" }
+end
+
 local function ask(self, requests, state)
   local ok, message, code = ensure_started(self)
   if ok then ok, message, code = bring_up_to_date(self, state) end
   if not ok then return nil, message, code end
-  local parts = { clock(self) }
+  local parts, left_out = { clock(self) }, {}
   for i, request in ipairs(requests) do
     local part = core.pack(request)
     if not part then return nil, "the request is too long for a message", "EMSGSIZE" end
-    parts[i + 1] = part
+    parts[i + 1], left_out[i] = part, self.left_out[request.key]
   end
   local kind, value, why = exchange(self, "D", parts, decision_timeout(self, #requests))
   if not kind then return nil, value, why end
@@ -330,6 +375,9 @@ local function ask(self, requests, state)
   local outcomes, is_spoiled = nil, nil
   if kind == "D" then outcomes, is_spoiled = answers.decided(value, requests, self.policy) end
   if not outcomes then return reject(self, "the worker's answer is no list of decisions") end
+  for i in ipairs(outcomes) do
+    if left_out[i] then outcomes[i] = too_large(self) end
+  end
   if is_spoiled then
     forget_worker(self)
   else
@@ -409,7 +457,7 @@ local function reset(self)
   if not kind then return nil, value, code end
   if kind == "X" then return own_failure(self, value) end
   if kind ~= "R" then return reject(self, "the worker did not forget its replica") end
-  self.is_fed, self.queue, self.known, self.known_count = false, {}, {}, 0
+  self.is_fed, self.queue, self.known, self.known_count, self.left_out = false, {}, {}, 0, {}
   return true
 end
 
