@@ -9,6 +9,8 @@ local rights = require("moonlb.control.doctor.rights")
 local NOW = 1767225600	-- 2026-01-01T00:00:00Z
 local FULL = "CapEff:\t000001ffffffffff\n"
 
+local LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/moonlb-allocator"
+
 local look
 
 -- A node that lacks nothing.
@@ -35,7 +37,7 @@ before_each(function()
       neighbours = function() return { look.entry } end,
     },
     poke = function(address) look.poked = address end, sleep = function() end, walltime = function() return NOW end,
-    ask = function() return look.health, "no moonlb runs here", "ENOENT" end,
+    ask = function() return look.health, "no moonlb runs here", look.code or "ENOENT" end,
     settings = { allocate = true, announce = true, configmap = "kubevip", configmap_namespace = "kube-system" },
   }
   look.objects["/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/moonlb-allocator"] = {
@@ -64,7 +66,21 @@ local function found(name)
   error("no such check: " .. name)
 end
 
+-- What can be typed: a program that a node has, and its first word.
+local COMMANDS = { "kubectl %-?%l", "moonlb %l", "ip %-?%l", "ss %-%l", "ps %-o", "sysctl %-?%l", "arping %d",
+  "timedatectl", "cat /proc", "top %-b" }
+
+local function assert_has_command(it)
+  if it.result == "ok" then return end
+  local text = " " .. (it.fix or "")
+  for _, pattern in ipairs(COMMANDS) do
+    if text:find("[ (]" .. pattern) then return end
+  end
+  error(("%s is %s (%s), and no command mends or shows it: %s"):format(it.check, it.result, it.says, it.fix))
+end
+
 local function assert_finds(name, result, says, fix)
+  for _, each in ipairs(doctor.examine(look)) do assert_has_command(each) end
   local it = found(name)
   assert.equal(result, it.result, it.says)
   assert.is_truthy(it.says:find(says, 1, true), it.says)
@@ -95,8 +111,7 @@ describe("doctor", function()
     return object("/api/v1/namespaces/kube-system/configmaps/kube-proxy", { data = { ["config.conf"] = text } })
   end
   local function lease(time)
-    return object("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/moonlb-allocator",
-      { spec = { holderIdentity = "node1_1", renewTime = time } })
+    return object(LEASE, { spec = { holderIdentity = "node1_1", renewTime = time } })
   end
   local function run(...)
     local running = { ... }
@@ -119,10 +134,20 @@ describe("doctor", function()
     { "interface", "fail", "no carrier", "switch", link(function(it) it.is_running = false end) },
     { "interface", "fail", "eth9 (vip_interface) does not exist", "--interface",
       function() look.settings.interface = "eth9" end },
-    { "interface", "fail", "netlink: no", "", function() look.netlink, look.netlink_error = nil, "netlink: no" end },
+    { "interface", "fail", "interface eth0 is down", "ip link set eth0 up", function()	-- its route went with it
+      look.links[2].is_up = false
+      look.netlink.default_route, look.netlink.addresses = function() end, function() return {} end
+      table.insert(look.links, 2, { index = 3, name = "dummy0", kind = "dummy", mac = "02:00:00:00:00:03" })
+    end },
+    { "interface", "fail", "netlink: no", "in the Pod",
+      function() look.netlink, look.netlink_error = nil, "netlink: no" end },
     { "capabilities", "fail", "CAP_NET_RAW", "kubectl apply",
       file("/proc/self/status", "CapEff:\t0000000000001000\n") },
     { "capabilities", "warn", "CAP_SYS_NICE", "SYS_NICE", file("/proc/self/status", "CapEff:\t0000000000003000\n") },
+    { "arp", "warn", "not looked at", "ip route", function() look.settings.interface = "eth9" end },
+    { "arp", "warn", "cannot be read", "sysctl", function()
+      for _, name in ipairs({ "eth0", "all" }) do file("/proc/sys/net/ipv4/conf/" .. name .. "/arp_ignore", nil)() end
+    end },
     { "arp", "ok", "arp_ignore 1, arp_announce 0", nil, conf("arp_ignore", "1\n") },
     { "ipvs", "fail", "each node answers ARP for all", "strictARP", ipvs },
     { "ipvs", "ok", "keeps it from answering", nil, function()
@@ -137,7 +162,8 @@ describe("doctor", function()
     { "port-68", "warn", "another program has UDP port 68", "ss -ulpn", file("/proc/net/udp", UDP68) },
     { "gateway", "fail", "gateway 10.0.0.1 does not answer", "arping 10.0.0.1",
       function() look.entry = { address = "10.0.0.1", state = "failed" } end },
-    { "gateway", "warn", "no default gateway", nil, function() look.netlink.default_route = function() end end },
+    { "gateway", "warn", "no default gateway", "ip route add",
+      function() look.netlink.default_route = function() end end },
     { "ipv6", "warn", "the kernel has no IPv6", "ipv6.disable", file("/proc/net/if_inet6", nil) },
     { "ipv6", "warn", "switched off on eth0", "sysctl", file("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1\n") },
     { "read-only", "ok", "can only be read", nil, function() look.can_write = function() return false end end },
@@ -149,7 +175,8 @@ describe("doctor", function()
     { "kube-vip-here", "warn", "kube-vip runs here (pid 9)", "svc_enable=false",
       run({ pid = 9, parent = 1, name = "kube-vip", command = "/kube-vip\0manager\0" }) },
     { "rbac", "fail", "patch services/status", "kubectl apply", function() look.refused["patch services"] = true end },
-    { "rbac", "warn", "no credentials", nil, function() look.client, look.client_error = nil, "no credentials" end },
+    { "rbac", "warn", "no credentials", "--kubeconfig",
+      function() look.client, look.client_error = nil, "no credentials" end },
     { "configmap", "fail", "there is no ConfigMap kube-system/kubevip", "create configmap kubevip",
       function() look.lists = {} end },
     { "strict-arp", "fail", "IPVS without strictARP", "strictARP: true",
@@ -158,6 +185,15 @@ describe("doctor", function()
     { "strict-arp", "ok", "does not use IPVS", nil, proxy("ipvs:\n  strictARP: false\nmode: iptables\n") },
     { "clock", "warn", "3600 s ago", "timedatectl", lease("2025-12-31T23:00:00.000000Z") },
     { "clock", "warn", "60 s ahead", "timedatectl", lease("2026-01-01T00:01:00.000000Z") },
+    { "clock", "warn", "nobody leads", "get lease", object(LEASE, { spec = { holderIdentity = "" } }) },
+    { "clock", "warn", "not compared with the leader's", "get lease", object(LEASE, nil) },
+    { "kube-vip", "warn", "were not looked at", "--kubeconfig", function() look.list_error = "forbidden" end },
+    { "strict-arp", "warn", "not looked at", "--kubeconfig", function()
+      look.client.get = function() return nil, "forbidden", "Forbidden" end
+    end },
+    { "rbac", "fail", "cannot be asked", "kubectl version", function()
+      look.client.create = function() return nil, "connection refused" end
+    end },
     { "kube-vip", "fail", "svc_enable=true", "--allocate alone", pods("true") },
     { "kube-vip", "ok", "control plane alone", nil, pods("false") },
     { "foreign-hosts", "warn", "announced by node node9", "svc_enable=false", function()
@@ -166,11 +202,16 @@ describe("doctor", function()
     end },
     { "foreign-hosts", "fail", "Services cannot be read", "kubectl apply",
       function() look.list_error = "forbidden" end },
-    { "ready", "warn", "no moonlb runs here", nil, function() look.health = nil end },
+    { "ready", "warn", "no moonlb runs here", "moonlb run", function() look.health = nil end },
+    { "ready", "warn", "not looked at", "as root", function() look.health, look.code = nil, "EACCES" end },
+    { "ready", "fail", "ended without a farewell", "logs",
+      function() look.health, look.code = nil, "ECONNREFUSED" end },
     { "ready", "fail", "services: not listed yet", "log", health({ missing = { "services: not listed yet" } }) },
+    { "peers", "warn", "not looked at", "get pods", function() look.health, look.code = nil, "ECONNREFUSED" end },
     { "peers", "warn", "not heard any more: node3", "2113",
       health({ peers = { { name = "node3", is_alive = false } } }) },
     { "peers", "warn", "alone, or cut off", "another node", health({ peers = {} }) },
+    { "pulse", "warn", "3 events of the pulse were lost", "load", health({ events_lost = 3 }) },
     { "pulse", "fail", "mute (gap)", "load", health({ mute = "gap" }) },
   }
 
@@ -185,6 +226,16 @@ describe("doctor", function()
     local seen = {}
     for _, case in ipairs(CASES) do seen[case[1]] = true end
     for _, it in ipairs(doctor.CHECKS) do assert.is_true(seen[it.name], it.name) end
+  end)
+
+  it("has a command for all that is not ok, also where nothing can be looked at", function()
+    look.netlink, look.netlink_error, look.client, look.health = nil, "netlink: no", nil, nil
+    local count = 0
+    for _, it in ipairs(doctor.examine(look)) do
+      assert_has_command(it)
+      count = count + (it.result == "ok" and 0 or 1)
+    end
+    assert.is_true(count >= 12)
   end)
 
   it("goes on when a check breaks, and says so", function()

@@ -27,9 +27,11 @@ describe("explain: an assigned address, asked of an announcer", function()
     assert(node:start())
   end
 
-  local function report()
-    return explain.report(facts.of_daemon({ settings = { node_name = "node1" }, services = cluster.services,
-      announcer = node, allocator = nil, connection = { client = cluster.client } }, "demo/web"))
+  local function report(change)
+    local it = facts.of_daemon({ settings = { node_name = "node1" }, services = cluster.services,
+      announcer = node, allocator = nil, connection = { client = cluster.client } }, "demo/web")
+    if change then change(it) end
+    return explain.report(it)
   end
 
   local function test(body)
@@ -89,6 +91,36 @@ describe("explain: an assigned address, asked of an announcer", function()
     start()
     serve(nil, { ["kube-vip.io/serviceInterface"] = "eth7" })
     until_said("interface-missing", "interface eth7 (annotation kube-vip.io/serviceInterface) does not exist")
+  end))
+
+  it("is to be announced on an interface that a key of the ConfigMap names, and that does not exist", test(function()
+    start()
+    serve(nil, { ["kube-vip.io/serviceInterface"] = "eth7" })
+    until_said("interface-missing", "eth7")
+    local it = report(function(them)
+      them.configmap = { name = "kube-system/kubevip", interface = { name = "eth7", key = "interface-demo" } }
+    end)
+    assert.equal("interface-key", it.diagnosis, it.sentence)
+    assert.is_truthy(it.wrong:find("eth7, which key interface-demo of ConfigMap kube-system/kubevip names", 1, true))
+    assert.is_truthy(it.remedy:find("kubectl -n kube-system edit configmap kubevip", 1, true), it.remedy)
+  end))
+
+  it("is in no subnet of its interface: well, with a note", test(function()
+    start({ interface = "eth0" })
+    cluster:slice("web-1", "web", { { nodeName = "node1" } })
+    cluster:service("web", "192.168.9.9")
+    loop.until_true(function() return cluster:status("web") == "192.168.9.9" end, 5, "status")
+    local it = until_said("well", "192.168.9.9 is announced by node node1")
+    local says = "is in no subnet of interface eth0 of node node1 (10.0.0.0/"
+    assert.is_truthy(it.notes[1]:find(says, 1, true), it.notes[1])
+    assert.is_truthy(it.notes[1]:find("ip route get 192.168.9.9", 1, true), it.notes[1])
+  end))
+
+  it("is to come by DHCP, and nobody asks", test(function()
+    cluster:service("web", "0.0.0.0")
+    start()
+    local it = report(function(them) them.lease, them.owner = nil, nil end)
+    assert.equal("dhcp-nobody", it.diagnosis, it.sentence)
   end))
 
   it("has no interface at all", test(function()
@@ -221,7 +253,7 @@ describe("explain: an assigned address, asked of an announcer", function()
       return it
     end
 
-    local function begin()
+    local function begin(place, spec)
       with_key()
       local make = parts.start_pulse
       parts.start_pulse = function(on_event)
@@ -229,9 +261,9 @@ describe("explain: an assigned address, asked of an announcer", function()
         play_pulse()
         return pulse
       end
-      cluster:slice("web-1", "web", { { nodeName = "node1", conditions = { ready = true } } })
+      cluster:slice("web-1", "web", { { nodeName = place or "node1", conditions = { ready = true } } })
       start({ heartbeat = true })
-      cluster:service("web", V4)
+      cluster:service("web", V4, spec)
     end
 
     it("waits for the key", test(function()
@@ -287,6 +319,29 @@ describe("explain: an assigned address, asked of an announcer", function()
       -- This node may not take over: then the owner's silence is the cause.
       node.placement:set_leaving(true)
       until_beaten("owner-silent", "node node2 holds the claim on " .. V4 .. " and is not heard for")
+    end))
+
+    it("is Local, and the node with its endpoint fell silent: that is the cause", test(function()
+      begin("node2", { externalTrafficPolicy = "Local" })
+      loop.until_true(function() return node.placement.segments[2] end, 5, "a segment")
+      hear({ statements = { { heartbeat.id(node.groups:of("demo/web").id), 9, false } } })
+      until_beaten("well", "announced by node node2")
+      pulse.heard = function() return {} end
+      local it = until_beaten("owner-silent", "node node2 holds the claim on " .. V4 .. " and is not heard for")
+      assert.matches("whether its moonlb hangs", it.remedy)
+    end))
+
+    it("shows nodes that were never heard, and why that may be", test(function()
+      begin()
+      local list = cluster.client.list
+      cluster.client.list = function(self, path, options, on_page)
+        if path ~= "/api/v1/nodes" or options.field_selector then return list(self, path, options, on_page) end
+        on_page({ { metadata = { name = "node1" } }, { metadata = { name = "node9" } } })
+        return "1"
+      end
+      local it = until_beaten("well", "announced by node node1")
+      assert.same({ "node1", "node9", false }, { it.nodes[1].name, it.nodes[2].name, it.nodes[2].qualifies })
+      assert.matches("node9 +no +never heard here: no moonlb runs there, or", page.page(it, false))
     end))
   end)
 end)

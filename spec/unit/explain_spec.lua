@@ -3,60 +3,19 @@ local allocation = require("moonlb.control.explain.allocation")
 local cjson = require("cjson")
 local engine = require("moonlb.allocator.engine")
 local explain = require("moonlb.control.explain")
+local explaining = require("spec.support.explaining")
 local facts = require("moonlb.control.explain.facts")
 local fields = require("moonlb.allocator.fields")
 local json = require("moonlb.json")
+local overwrites = require("moonlb.allocator.overwrites")
 local page = require("moonlb.control.explain.text")
 local pending = require("moonlb.control.explain.pending")
 local policy_host = require("moonlb.policy.host")
+local recorder = require("moonlb.recorder")
 local unreachable = require("moonlb.control.explain.unreachable")
 
-local NODE = "02:00:00:00:00:99"
-
-local function configmap(data)
-  return { kind = "ConfigMap", metadata = { namespace = "kube-system", name = "kubevip" }, data = data }
-end
-
-local function service(name, spec, annotations, more)
-  local object = { metadata = { namespace = "demo", name = name, uid = "uid-" .. name,
-    creationTimestamp = "2026-01-01T00:00:00Z", annotations = annotations or {} }, spec = spec or {} }
-  object.spec.type = object.spec.type or "LoadBalancer"
-  object.spec.ports = object.spec.ports or { { port = 80, protocol = "TCP" } }
-  -- As the allocator writes it: an empty field beside it would be a wish for another address.
-  local assigned = object.metadata.annotations[fields.ASSIGNED]
-  if assigned and not object.spec.loadBalancerIP then
-    object.metadata.annotations[fields.ADDRESSES] = assigned:match("^%S+")
-  end
-  for key, value in pairs(more or {}) do object.metadata[key] = value end
-  return object
-end
-
-local function node(name, labels, annotations, is_ready)
-  return { metadata = { name = name, labels = labels or {}, annotations = annotations or {} }, status = {
-    addresses = { { type = "InternalIP", address = "10.0.0.2" } },
-    conditions = { { type = "Ready", status = is_ready == false and "False" or "True" } } } }
-end
-
--- What is said of demo/web when the API has these objects. `more` goes into the objects of `facts.of_objects`.
-local function of(services, data, settings, more)
-  local objects = { services = services, nodes = { node("node1"), node("node2") },
-    configmap = data and configmap(data) or nil, lease = { spec = { holderIdentity = "node1_1" } } }
-  for key, value in pairs(more or {}) do objects[key] = value end
-  settings = settings or {}
-  settings.configmap = "kube-system/kubevip"
-  local it = facts.of_objects("demo/web", objects, settings)
-  return explain.report(it), it
-end
-
-local POOL = { ["range-global"] = "10.0.0.100-10.0.0.101" }
-
--- One sentence: the Service, what is wrong, what to do.
-local function assert_says(code, wrong, fix, report)
-  assert.equal(code, report.diagnosis, report.sentence)
-  assert.is_truthy(report.wrong:find(wrong, 1, true), report.sentence)
-  assert.is_truthy(report.remedy:find(fix, 1, true), report.sentence)
-  assert.matches("^demo/web: [^\n]+%.$", report.sentence)
-end
+local configmap, service, of = explaining.configmap, explaining.service, explaining.of
+local assert_says, POOL, STRANGER = explaining.assert_says, explaining.POOL, explaining.STRANGER
 
 describe("explain: a Service without an address", function()
   it("that does not exist", function()
@@ -124,6 +83,55 @@ describe("explain: a Service without an address", function()
       (of(all, POOL)))
   end)
 
+  it("whose pool has one address, and a stranger has it", function()
+    assert_says("pool-blocked", "10.0.0.100 is quarantined until", "take that machine off the address",
+      (of({ service("web"), service("other", nil, { ["moonlb.io/conflict"] = "10.0.0.100 " .. STRANGER
+        .. " eth0 node1 2099-01-01T00:00:00Z" }) }, { ["range-global"] = "10.0.0.100" })))
+  end)
+
+  it("whose pool has one address, and the network needs it", function()
+    assert_says("pool-blocked", "10.0.0.2 is excluded: address of node node1",
+      "does not need itself: kubectl -n kube-system edit configmap kubevip",
+      (of({ service("web") }, { ["range-global"] = "10.0.0.2" })))
+  end)
+
+  it("whose pool is full, one address of it by a stranger", function()
+    local report = of({ service("web"), service("other", nil, { [fields.ASSIGNED] = "10.0.0.101 default/global_pool" }),
+      service("third", { type = "LoadBalancer" }, { ["moonlb.io/conflict"] = "10.0.0.100 " .. STRANGER
+        .. " eth0 node1 2099-01-01T00:00:00Z" }) }, POOL)
+    assert_says("pool-exhausted", "2 of 2 IPv4 addresses used (10.0.0.100 is quarantined", "delete Services", report)
+  end)
+
+  it("whose namespace has an empty key", function()
+    assert_says("pool-empty", "pool range-demo has no addresses: its key is empty, and keeps namespace demo away",
+      "take the key away: kubectl -n kube-system edit configmap kubevip",
+      (of({ service("web") }, { ["range-demo"] = "", ["range-global"] = "10.0.0.100" })))
+  end)
+
+  it("that asks for IPv4 and is IPv6 only", function()
+    assert_says("request-family", "10.0.0.100 is IPv4, but the Service is IPv6 only",
+      "kubectl -n demo annotate svc web --overwrite kube-vip.io/loadbalancerIPs=IPv6-ADDRESS",
+      (of({ service("web", { ipFamilies = { "IPv6" }, loadBalancerIP = "10.0.0.100" }) }, POOL)))
+  end)
+
+  it("that asks for one address and requires two", function()
+    assert_says("request-family", "RequireDualStack needs both families, but IPv6 is missing",
+      "kube-vip.io/loadbalancerIPs=10.0.0.100,SECOND",
+      (of({ service("web", { ipFamilyPolicy = "RequireDualStack", loadBalancerIP = "10.0.0.100" }) }, POOL)))
+  end)
+
+  it("that asks for DHCP and for a fixed address", function()
+    assert_says("request-mixed", "0.0.0.0 and 10.0.0.100 together", "kube-vip.io/loadbalancerIPs=10.0.0.100",
+      (of({ service("web", nil, { [fields.ADDRESSES] = "0.0.0.0,10.0.0.100" }) }, POOL)))
+  end)
+
+  it("that asks for DHCP of the wrong family", function()
+    assert_says("request-dhcp-family", "is IPv6 only", "kube-vip.io/loadbalancerIPs=::",
+      (of({ service("web", { ipFamilies = { "IPv6" }, loadBalancerIP = "0.0.0.0" }) }, POOL)))
+    assert_says("request-dhcp-family", "is RequireDualStack", '"ipFamilyPolicy":"SingleStack"',
+      (of({ service("web", { ipFamilyPolicy = "RequireDualStack", loadBalancerIP = "0.0.0.0" }) }, POOL)))
+  end)
+
   it("whose family the pool lacks", function()
     assert_says("family-missing", "it wants IPv6, and pool range-global has no IPv6 addresses",
       "add a range of that family", (of({ service("web", { ipFamilies = { "IPv6" } }) }, POOL)))
@@ -141,9 +149,9 @@ describe("explain: a Service without an address", function()
   end)
 
   it("that asks for a stranger's address", function()
-    assert_says("quarantined", NODE .. " answered for it on eth0", "take that machine off",
+    assert_says("quarantined", STRANGER .. " answered for it on eth0", "take that machine off",
       (of({ service("web", { loadBalancerIP = "10.0.0.100" }, {
-        ["moonlb.io/conflict"] = "10.0.0.100 " .. NODE .. " eth0 node1 2099-01-01T00:00:00Z" }) }, POOL)))
+        ["moonlb.io/conflict"] = "10.0.0.100 " .. STRANGER .. " eth0 node1 2099-01-01T00:00:00Z" }) }, POOL)))
   end)
 
   it("that asks for what is no address of a Service", function()
@@ -202,75 +210,6 @@ describe("explain: a Service without an address", function()
   end)
 end)
 
-describe("explain: an address that only the API is asked about", function()
-  local function claimed(annotations, more)
-    annotations[fields.ASSIGNED] = annotations[fields.ASSIGNED] or "10.0.0.100 default/global_pool"
-    return of({ service("web", nil, annotations) }, POOL, nil, more)
-  end
-
-  it("is well, with each node's rank", function()
-    local report = claimed({ ["moonlb.io/claim"] = "3 node2", ["kube-vip.io/vipHost"] = "node2" })
-    assert_says("well", "10.0.0.100 is announced by node node2", "moonlb explain on a node", report)
-    assert.is_true(report.is_well)
-    assert.same({ 1, 2 }, { report.nodes[1].rank, report.nodes[2].rank })
-  end)
-
-  it("has no owner", function()
-    assert_says("no-owner", "no node announces 10.0.0.100 yet", "wait a second", (claimed({})))
-  end)
-
-  it("belongs to a node that is gone", function()
-    assert_says("owner-gone", "its claim names node node9", "get pods", (claimed({ ["moonlb.io/claim"] = "3 node9",
-      ["kube-vip.io/vipHost"] = "node9" })))
-  end)
-
-  it("is announced by kube-vip", function()
-    assert_says("foreign-host", "is announced by node node2, but not by moonlb", "--allocate alone",
-      (claimed({ ["kube-vip.io/vipHost"] = "node2" })))
-  end)
-
-  it("is announced by kube-vip and by moonlb", function()
-    assert_says("kube-vip-beside", "kube-vip.io/vipHost says node2, moonlb's claim says node1", "svc_enable=false",
-      (claimed({ ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node2" })))
-  end)
-
-  it("has only drained nodes", function()
-    local drained = { node("node1", nil, { ["moonlb.io/drain"] = "true" }),
-      node("node2", { ["node.kubernetes.io/exclude-from-external-load-balancers"] = "" }) }
-    assert_says("all-drained", "every node is drained", "moonlb.io/drain", (claimed({}, { nodes = drained })))
-  end)
-
-  it("has no endpoint", function()
-    assert_says("no-endpoint", "it has no ready endpoint", "kubectl -n demo get pods,endpointslices",
-      (claimed({ ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node1" }, { slices = {} })))
-  end)
-
-  it("is a stranger's", function()
-    assert_says("stranger", NODE .. " answers for it on eth0", "by its MAC", (claimed({
-      [fields.ASSIGNED] = "10.0.0.100 default/static",
-      ["moonlb.io/conflict"] = "10.0.0.100 " .. NODE .. " eth0 node1 2099-01-01T00:00:00Z" })))
-  end)
-
-  it("waits for DHCP", function()
-    assert_says("dhcp-nobody", "no node asks for one", "LAN", (claimed({
-      [fields.ASSIGNED] = "0.0.0.0 default/dhcp" })))
-  end)
-
-  it("was leased: it is what the lease says", function()
-    local report = claimed({ [fields.ASSIGNED] = "0.0.0.0 default/dhcp", ["moonlb.io/lease"] =
-      "10.0.0.77 10.0.0.1 2026-01-01T00:00:00Z", ["moonlb.io/claim"] = "3 node1", ["kube-vip.io/vipHost"] = "node1" })
-    assert_says("well", "10.0.0.77 is announced by node node1", "", report)
-    assert.same({ "10.0.0.77" }, { table.unpack(report.addresses) })
-  end)
-
-  it("is only for some clients", function()
-    local all = { service("web", { loadBalancerSourceRanges = { "10.9.0.0/16" } }, {
-      [fields.ASSIGNED] = "10.0.0.100 default/global_pool", ["moonlb.io/claim"] = "3 node1",
-      ["kube-vip.io/vipHost"] = "node1" }) }
-    assert_says("source-ranges", "only 10.9.0.0/16 may reach it", "add the client's network", (of(all, POOL)))
-  end)
-end)
-
 describe("explain: leases, mappings and policies", function()
   local function with(change)
     local _, it = of({ service("web", nil, { [fields.ASSIGNED] = "10.0.0.100 default/global_pool",
@@ -325,14 +264,15 @@ describe("explain: leases, mappings and policies", function()
 end)
 
 describe("explain: what a running allocator knows", function()
-  local host, brain
+  local host, brain, clock
 
-  -- A policy that answers as told, asked by a real engine.
-  local function with_policy(outcome)
-    host = policy_host.new({ fallback = "pending", now = function() return 1000 end })
+  -- A policy that answers as told, asked by a real engine; `rehearse` where it has dry runs of its own.
+  local function with_policy(outcome, rehearse)
+    clock = 1000.5
+    host = policy_host.new({ fallback = "pending", now = function() return clock end })
     brain = engine.new({ settings = { configmap = "kube-system/kubevip" }, host = host })
     assert(host:load("team", "", "team.lua", { load = function() return { rules = { "it" } } end,
-      forget = function() end, decide = outcome }))
+      forget = function() end, decide = outcome, rehearse = rehearse }))
     brain:set_configmap(configmap({ ["range-global"] = "10.0.0.100", policy = "team" }))
     brain:set_service(service("web"))
   end
@@ -345,6 +285,20 @@ describe("explain: what a running allocator knows", function()
     return explain.report(it)
   end
 
+  -- The same of a daemon with that allocator.
+  local function of_daemon(parts, daemon)
+    local allocator = { engine = brain, failures = {},
+      overwrites = overwrites.new({ now = function() return clock end }),
+      ready = function() return true end, leading = function() return true end,
+      election = { name = "moonlb-allocator", holder = function() return "node1_1" end } }
+    for name, value in pairs(parts or {}) do allocator[name] = value end
+    local it = { settings = { node_name = "node1" }, allocator = allocator,
+      services = { get = function() return service("web") end },
+      connection = { client = { list = function() return nil, "no API here" end } } }
+    for name, value in pairs(daemon or {}) do it[name] = value end
+    return function() return explain.report(facts.of_daemon(it, "demo/web")), allocator end
+  end
+
   it("a policy that failed: where, and why", function()
     with_policy(function() return { kind = "error", reason = "attempt to index nil", rule = "it", line = 7,
       file = "team.lua", trace = {} } end)
@@ -355,8 +309,76 @@ describe("explain: what a running allocator knows", function()
     with_policy(function() return { kind = "error", reason = "attempt to index nil", rule = "it", line = 7,
       file = "team.lua", trace = {} } end)
     for _ = 1, 20 do brain:decide("demo/web") end
+    clock = clock + 2.625	-- clocks do not stop at whole seconds
     assert.is_truthy(host:benched("team"))
-    assert_says("policy-benched", "policy team failed too often", "mend it", ask())
+    assert_says("policy-benched", "policy team failed too often and rests for 8 s more", "mend it", ask())
+  end)
+
+  it("leaves no mark: nothing is counted, nobody is benched or forgiven, nobody outside is asked", function()
+    local asked = {}
+    with_policy(function() error("the policy is asked in earnest") end, function(_, name, requests)
+      asked[#asked + 1] = name .. " " .. requests[1].key
+      return { { kind = "error", reason = "attempt to index nil", rule = "it", trace = {} } }
+    end)
+    for _ = 1, 20 do assert_says("policy-failed", "attempt to index nil", "mend it", ask()) end
+    assert.equal("team demo/web", asked[20])
+    assert.same({ nil, nil, nil }, { host.failures.team, host:benched("team"), host.durations.team })
+  end)
+
+  it("a policy that failed before is not forgiven by a look", function()
+    local outcome = { kind = "error", reason = "attempt to index nil", rule = "it", trace = {} }
+    with_policy(function() return outcome end)
+    for _ = 1, 4 do brain:decide("demo/web") end
+    outcome = { kind = "refuse", reason = "no", rule = "it", trace = {} }
+    ask()
+    outcome = { kind = "error", reason = "attempt to index nil", rule = "it", trace = {} }
+    brain:decide("demo/web")
+    assert.is_truthy(host:benched("team"))
+  end)
+
+  it("a policy that failed: the place once, and the file where it is", function()
+    with_policy(function() return { kind = "error", reason = "/policies/team.lua:7: attempt to index nil", rule = "it",
+      line = 7, file = "/policies/team.lua", trace = {} } end)
+    assert_says("policy-failed", "policy team failed: /policies/team.lua:7: attempt to index nil", "mend it", ask())
+  end)
+
+  -- As the folder of policies has it.
+  local function store_of(policies) return { folder = { path = "/etc/policies" }, policies = policies } end
+
+  it("a policy that is nowhere: where it was looked for, and what there is", function()
+    with_policy(function() end)
+    host:forget("team")
+    assert_says("policy-missing", "there is no policy team: neither in /etc/policies (blue, red) nor in moonlb itself",
+      "put it there as team.lua, or choose another by the key policy of the ConfigMap: kubectl -n kube-system edit",
+      (of_daemon(nil, { policies = store_of({ red = {}, blue = {} }) })()))
+  end)
+
+  it("a policy whose file is refused: where and why", function()
+    with_policy(function() end)
+    host:forget("team")
+    local store = store_of({ team = { file = "/etc/policies/team.lua",
+      error = "/etc/policies/team.lua:3: '=' expected" } })
+    assert_says("policy-bad", "policy team is not in use: /etc/policies/team.lua:3: '=' expected",
+      "moonlb plan --policy /etc/policies/team.lua", (of_daemon(nil, { policies = store })()))
+  end)
+
+  it("an address whose policy is gone: all is well, with a note", function()
+    with_policy(function() end)
+    host:forget("team")
+    local owned = service("web", nil, { [fields.ASSIGNED] = "10.0.0.100 team/it" })
+    brain:set_service(owned)
+    local report = of_daemon(nil, { policies = store_of({}), announcer_error = "none",
+      services = { get = function() return owned end } })()
+    assert.matches("^there is no policy team: neither in /etc/policies %(empty%)", report.notes[1])
+    assert.is_truthy(page.page(report, false):find("\nnote: there is no policy team", 1, true))
+  end)
+
+  it("an address that was given back rests before it is given anew", function()
+    with_policy(function() end)
+    brain:set_configmap(configmap({ ["range-global"] = "10.0.0.100" }))
+    brain:set_service(service("other", nil, { [fields.ASSIGNED] = "10.0.0.100 default/global_pool" }))
+    brain:remove_service("demo/other")
+    assert_says("pool-rests", "rests before it is given anew", "wait a minute", ask())
   end)
 
   it("a policy that refuses: its rule and its words", function()
@@ -374,6 +396,28 @@ describe("explain: what a running allocator knows", function()
     assert_says("edit-refused", "was refused (not yours); it keeps 10.0.0.101", "take the change back", ask())
   end)
 
+  it("two controllers that fight, by a clock that does not stop at whole seconds", function()
+    with_policy(function() return { kind = "refuse", reason = "no", rule = "it", trace = {} } end)
+    local report = of_daemon()
+    local _, allocator = report()
+    allocator.overwrites:halt("demo/web")
+    clock = clock + 12.625
+    assert_says("two-allocators", "leaves it alone for 588 s more", "turn one of the two off", (report()))
+  end)
+
+  it("a policy that asks outside: what it said in earnest, for a look asks nobody", function()
+    with_policy(function() error("nobody is to be asked") end, function()
+      return { { kind = "error", reason = "nobody is asked here", is_from_outside = true, rule = "it", trace = {} } }
+    end)
+    local report = of_daemon()
+    recorder.clear()
+    assert_says("policy-asks-outside", "policy team asks others before it decides", "wait a moment", (report()))
+    recorder.note("decision", "demo/web", { action = "pending", addresses = "", rule = "it", policy = "team",
+      message = "the IPAM has no record of it", trace = { { rule = "it", result = "refuse", reason = "no record" } } })
+    assert_says("policy-refused", "rule it of policy team refused: the IPAM has no record of it", "", (report()))
+    recorder.clear()
+  end)
+
   it("an allocator that does not know all yet", function()
     with_policy(function() return { kind = "use", addresses = { "10.0.0.100" }, rule = "it", trace = {} } end)
     assert_says("not-synced", "nodes: not listed yet", "moonlb doctor", ask(function(it)
@@ -387,7 +431,7 @@ end)
 describe("explain.CODES", function()
   it("are all in these specs: each way to be pending or unreachable has its case", function()
     local text = ""
-    for _, name in ipairs({ "explain_spec", "explain_announcer_spec" }) do
+    for _, name in ipairs({ "explain_spec", "explain_offline_spec", "explain_announcer_spec" }) do
       local file <close> = assert(io.open("spec/unit/" .. name .. ".lua"))
       text = text .. file:read("a")
     end

@@ -139,7 +139,7 @@ describe("a session", function()
     local it = new_session()
     assert.matches("^shop/web: 192%.168%.0%.200 would be given to it.*\nRULE +RESULT", it.type('explain("shop/web")'))
     assert.matches("^nix/da: there is no Service nix/da", it.type('explain("nix/da")'))
-    assert.equal("being-written\n", it.type('explain("shop/web").diagnosis'))
+    assert.equal("would-be-given\n", it.type('explain("shop/web").diagnosis'))
     assert.matches("true", it.type('e = explain("shop/web")', 'e.decision = 5', 'type(e) == "table"'))
     assert.matches("decision +5", it.type("e"))	-- no page any more, but no error
     it.type(":load policies/sticky.lua")

@@ -424,7 +424,7 @@ function Controller:note_decision(key, result)
   self.noted[key] = text
   recorder.note("decision", key, { action = decision.action, addresses = table.concat(decision.addresses, ","),
     rule = decision.rule, policy = decision.policy, pool = decision.pool, message = decision.message,
-    trace = decision.trace })
+    trace = decision.trace, failure = decision.failure })
 end
 
 -- The steps of reconcile().

@@ -259,6 +259,12 @@ function Engine:decide(key)
   return decision or nil
 end
 
+--- What `decide` would say, for those who only look: no failure of a policy is counted, and nobody outside is asked;
+-- where a policy wanted to ask, the decision or its `failure` has `is_from_outside`, and may be another in earnest.
+function Engine:look(key)
+  return setmetatable({ host = self.host:dry() }, { __index = self }):decide(key)
+end
+
 --- Where the group of a Service shall live. Inside a task where a policy runs elsewhere.
 -- @tparam string key
 -- @tparam table decision  of `decide`: takes `place` (array of names), or `failure` when the policy failed at it

@@ -76,6 +76,15 @@ function Endpoints:count(service, node)
   return here, all
 end
 
+--- Where the usable endpoints of a Service are: {node = how many}.
+function Endpoints:nodes_of(service)
+  local nodes = {}
+  for key in pairs(self.by_service[service] or {}) do
+    for node, count in pairs(self.slices[key].nodes) do nodes[node] = (nodes[node] or 0) + count end
+  end
+  return nodes
+end
+
 --- The keys of all Services that have slices.
 function Endpoints:services()
   local keys = {}

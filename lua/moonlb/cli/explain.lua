@@ -32,13 +32,15 @@ local function key_of(text)
   return nil, ("%q: NAMESPACE/NAME of a Service expected"):format(text)
 end
 
--- From the cluster alone. Where the API cannot be asked at all, that is the report.
-local function from_cluster(key, values, environment)
+-- From the cluster alone. Where the API cannot be asked at all, that is the report. `stale_socket`: a moonlb ran here,
+-- and has ended without taking its socket away.
+local function from_cluster(key, values, environment, stale_socket)
   local found, message, code = source.ask(values, environment, function(client)
     return require("moonlb.control.explain.cluster").facts(client, key, values)
   end)
-  if found then return explain.report(found) end
-  return nil, message, code
+  if not found then return nil, message, code end
+  found.node, found.stale_socket = values.node_name or uv.os_gethostname(), stale_socket
+  return explain.report(found)
 end
 
 -- From manifests alone.
@@ -61,9 +63,10 @@ local function report_of(key, values, environment, args)
   if not is_offline then report, problem, code = control.call(path, { op = "explain", service = key }) end
   if report then return explain.mark(report) end
   local message
-  report, message = from_cluster(key, values, environment)
+  report, message = from_cluster(key, values, environment, code == "ECONNREFUSED" and path or nil)
   if report and problem and not NOT_HERE[code] then
-    table.insert(report.unknown, ("what the moonlb here knows: %s"):format(problem))
+    table.insert(report.notes, ("the moonlb here was asked and did not answer (%s): this is from the API alone"):format(
+      problem))
   end
   return report, message
 end

@@ -233,15 +233,23 @@ local function conclude(name, outcome, verdict, addresses, failure)
   return outcome
 end
 
+-- What a back end says. In a dry run nobody outside is asked, and it is no measure of how long decisions take.
+local function outcome_of(self, name, backend, request, state)
+  if self.is_dry and backend.rehearse then return backend:rehearse(name, { request }, state)[1] or {} end
+  if self.is_dry then return backend:decide(name, request, state) end
+  local began = self.now()
+  local outcome = backend:decide(name, request, state)
+  self.durations[name] = self.durations[name] or histogram.new()
+  self.durations[name]:observe(self.now() - began)
+  return outcome
+end
+
 -- Ask until what is given is still there when the answer comes: a back end may take its time.
 local function ask_and_judge(self, name, request, state)
   for attempt = 1, ATTEMPTS do
     local policy = self.policies[name]
     local record, version = state.services[request.key], state.ownership.version
-    local began = self.now()
-    local outcome = policy.backend:decide(name, request, state)
-    self.durations[name] = self.durations[name] or histogram.new()
-    self.durations[name]:observe(self.now() - began)
+    local outcome = outcome_of(self, name, policy.backend, request, state)
     local code = type(outcome) == "table" and outcome.code
     if self.policies[name] ~= policy or code == "ECANCELED" then return {}, "superseded" end
     if policy.backend ~= self.trusted then outcome = sanitizer.sanitize(outcome, policy.file) end
@@ -254,14 +262,20 @@ local function ask_and_judge(self, name, request, state)
   end
 end
 
--- Ask one policy. The DHCP of a user's own wish that does not fit is refused, not the policy's failure.
-local function ask(self, name, request, state)
-  local outcome, verdict, addresses, failure = ask_and_judge(self, name, request, state)
+-- A policy that fails again and again is benched, one that decides is forgiven; neither by a dry run.
+local function keep_account(self, name, verdict, failure)
+  if self.is_dry then return end
   if verdict == "error" or (verdict == "rejected" and name ~= STOCK) then
     if not failure.is_excused then count_failure(self, name) end
   elseif verdict ~= "superseded" then
     self.bench[name] = nil
   end
+end
+
+-- Ask one policy. The DHCP of a user's own wish that does not fit is refused, not the policy's failure.
+local function ask(self, name, request, state)
+  local outcome, verdict, addresses, failure = ask_and_judge(self, name, request, state)
+  keep_account(self, name, verdict, failure)
   if verdict == "rejected" and name == STOCK then
     local result = conclude(name, outcome, "refuse", nil, nil)
     result.reason = failure.reason
@@ -298,7 +312,7 @@ function Host:decide(name, request, state)
   end
   local result = ask(self, name, request, state)
   if result.verdict ~= "error" then return result end
-  result.failure.trace = result.trace
+  result.failure.trace, result.failure.is_from_outside = result.trace, result.is_from_outside
   return fall_back(self, result.failure, request, state)
 end
 
@@ -312,6 +326,13 @@ local function known_nodes(names, state)
     end
   end
   return list
+end
+
+--- The same policies for those who only look: what `decide` says leaves no mark, and nobody outside is asked for it
+-- (then `http.get` fails, and the result or its failure has `is_from_outside`).
+-- @treturn Host
+function Host:dry()
+  return setmetatable({ is_dry = true }, { __index = self })
 end
 
 --- Ask a policy where a group shall live. Inside a task when the policy's back end waits.

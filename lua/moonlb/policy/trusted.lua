@@ -205,16 +205,8 @@ local function failed(policy, reason)
   return { kind = "error", reason = reason, file = policy.file, trace = {} }
 end
 
---- Ask a policy about one Service. When a rule asks outside it waits, which takes a task.
--- @tparam string name  of the policy
--- @tparam table request  `key`: of the Service; `request`: the addresses its user asks for, or nil; `request_error`:
--- what is wrong with that
--- @tparam State state  see `moonlb.allocator.state`
--- @treturn table  the outcome: `kind` use, share, dhcp, refuse, pass (no rule decided) or error; `addresses`,
--- `hostname`, `reason`; `rule`, `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=,
--- reason=}`; `exhausted`: array of `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of
--- `http.get` went into it
-function Trusted:decide(name, request, state)
+-- Run a policy's rules until they need no more answers from outside.
+local function decide(self, outside, name, request, state)
   local policy, answers, size = self.policies[name], {}, 0
   for asked = 0, MAX_OUTSIDE do
     self.answers, self.wanted = answers, nil
@@ -227,11 +219,32 @@ function Trusted:decide(name, request, state)
     end
     if asked == MAX_OUTSIDE then break end
     local shown
-    shown, size = http.shown(self.http.ask(wanted.url, wanted.timeout), size)
+    shown, size = http.shown(outside.ask(wanted.url, wanted.timeout), size)
     answers[wanted.url] = core.pack(shown)	-- without JSON's nulls, and a copy of its own for each look
     if not state.services[request.key] then return failed(policy, "the Service was deleted meanwhile") end
   end
   return failed(policy, ("asked outside more than %d times"):format(MAX_OUTSIDE))
+end
+
+--- Ask a policy about one Service. When a rule asks outside it waits, which takes a task.
+-- @tparam string name  of the policy
+-- @tparam table request  `key`: of the Service; `request`: the addresses its user asks for, or nil; `request_error`:
+-- what is wrong with that
+-- @tparam State state  see `moonlb.allocator.state`
+-- @treturn table  the outcome: `kind` use, share, dhcp, refuse, pass (no rule decided) or error; `addresses`,
+-- `hostname`, `reason`; `rule`, `file` and `line` of the rule that ended it; `trace`: array of `{rule=, result=,
+-- reason=}`; `exhausted`: array of `{pool=, family=, used=, size=}`; `log`: lines; `is_from_outside`: answers of
+-- `http.get` went into it
+function Trusted:decide(name, request, state)
+  return decide(self, self.http, name, request, state)
+end
+
+--- Ask a policy about some Services in a dry run: nobody outside is asked.
+-- @treturn table  outcomes, in the order of `requests`
+function Trusted:rehearse(name, requests, state)
+  local outcomes = {}
+  for i, request in ipairs(requests) do outcomes[i] = decide(self, NOBODY, name, request, state) end
+  return outcomes
 end
 
 -- The names of a ranking: nodes or names of nodes, each once, those that there are.

@@ -42,12 +42,14 @@ function nodes.up(options)
   return nil, message, code
 end
 
--- For people and shell scripts.
+-- For people and shell scripts. nsenter(1) waits for the program and is not to die before it by the terminal's Ctrl-C:
+-- then the shell and the program would both read what is typed. A shell cannot give signals back that it was begun
+-- without; env(1) of GNU can.
 function Nodes:write_enter()
-  local command = table.concat(self.lan:command("$host", { '"$@"' }), " ")
+  local command = table.concat(self.lan:command("$host", { "env", "--default-signal=INT,QUIT", '"$@"' }), " ")
   local ok, message, code = write(self.enter, table.concat({ "#!/bin/sh",
     "# enter HOST COMMAND...: run a command on the sandbox's LAN; HOST is switch, router, node1, ... or client",
-    "host=$1", "shift", "exec " .. command, "" }, "\n"))
+    "host=$1", "shift", "trap '' INT QUIT", "exec " .. command, "" }, "\n"))
   if not ok then return nil, message, code end
   uv.fs_chmod(self.enter, 493)	-- 0755
   return true

@@ -2,6 +2,7 @@
 -- namespaces, moonlb and a backend on its nodes. `moonlb sandbox node` is what runs on each node beside moonlb.
 -- @module moonlb.sandbox.up
 local async = require("moonlb.async")
+local json = require("moonlb.sandbox.json")
 local uv = require("luv")
 
 local up = {}
@@ -38,7 +39,7 @@ local function create_nodes(server, hosts)
     if name:find("^node") then
       assert(server:create("v1", "nodes", nil, {
         metadata = { name = name, labels = { ["kubernetes.io/hostname"] = name } },
-        status = { addresses = { { type = "InternalIP", address = host.ipv4 } } },
+        status = { addresses = json.list({ { type = "InternalIP", address = host.ipv4 } }) },
       }))
     end
   end

@@ -3,19 +3,24 @@
 local rights = require("moonlb.control.doctor.rights")
 local status = require("moonlb.announcer.status")
 local timestamp = require("moonlb.kube.timestamp")
+local words = require("moonlb.control.explain.words")
 
 local list = {}
 
 -- A check that asks the API; without one it is not looked at.
 local function check(name, run)
   list[#list + 1] = { name = name, run = function(look, report)
-    if not look.client then return report("warn", "not looked at: " .. (look.client_error or "no API server")) end
+    if not look.client then
+      return report("warn", "not looked at: " .. (look.client_error or "no API server"),
+        "give it credentials: moonlb doctor --kubeconfig FILE; kubectl version shows whether they are good")
+    end
     run(look, report)
   end }
 end
 
 local APPLY = "kubectl apply -f manifests/moonlb.yaml"
 local SKEW = 20 -- seconds: a renewal each 2 s, a request under way, and then some
+local OWN = "run it with your own credentials: moonlb doctor --kubeconfig FILE"
 local REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 -- The right as this installation needs it: names and namespace may be others.
@@ -77,7 +82,7 @@ check("strict-arp", function(look, report)
     if reason == "NotFound" then
       return report("ok", "there is no ConfigMap kube-system/kube-proxy: it is configured elsewhere, or replaced")
     end
-    return report("warn", "not looked at: " .. message, "run moonlb doctor with your own kubeconfig")
+    return report("warn", "not looked at: " .. message, OWN)
   end
   local text = type(object.data) == "table" and object.data["config.conf"] or ""
   local is_ipvs = text:match("\n%s*mode:%s*\"?ipvs") or text:match("^mode:%s*\"?ipvs")
@@ -91,13 +96,15 @@ check("strict-arp", function(look, report)
 end)
 
 check("clock", function(look, report)
+  local namespace = look.settings.configmap_namespace
   local lease, message = look.client:get(("/apis/coordination.k8s.io/v1/namespaces/%s/leases/moonlb-allocator"):format(
-    look.settings.configmap_namespace))
-  if not lease then return report("warn", "not compared with the leader's: " .. message) end
+    namespace))
+  local show = ("kubectl -n %s get lease moonlb-allocator -o yaml; %s"):format(namespace, words.PODS)
+  if not lease then return report("warn", "not compared with the leader's: " .. message, show) end
   local text = lease.spec and type(lease.spec.renewTime) == "string" and lease.spec.renewTime or ""
   local at = timestamp.seconds((text:gsub("%.%d+Z$", "Z")))
   local held = lease.spec and type(lease.spec.holderIdentity) == "string" and lease.spec.holderIdentity ~= ""
-  if not at or not held then return report("warn", "not compared: nobody leads") end
+  if not at or not held then return report("warn", "not compared: nobody leads", show) end
   local skew = look.walltime() - at
   if math.abs(skew) <= SKEW then
     return report("ok", ("the leader renewed its Lease %.0f s ago by this clock"):format(skew))
@@ -128,9 +135,10 @@ check("kube-vip", function(look, report)
   end)
   if announcing then
     return report("fail", ("Pod kube-system/%s is kube-vip with svc_enable=true: both announce Services"):format(
-      announcing), "set svc_enable to false there, or run moonlb with --allocate alone")
+      announcing), ("set svc_enable=false where it comes from (kubectl -n kube-system describe pod %s), or run "
+        .. "moonlb with --allocate alone"):format(announcing))
   end
-  if not ok then return report("warn", "Pods were not looked at: " .. message, "run it with your own kubeconfig") end
+  if not ok then return report("warn", "Pods were not looked at: " .. message, OWN) end
   report("ok", others and ("Pod kube-system/%s is kube-vip, for the control plane alone"):format(others)
     or "no kube-vip runs in kube-system")
 end)
@@ -150,7 +158,8 @@ check("foreign-hosts", function(look, report)
   if not ok then return report("fail", "Services cannot be read: " .. message, APPLY) end
   if not foreign then return report("ok", "no other announcer has marked a Service") end
   report("warn", ("Service %s is announced by node %s, and not by moonlb"):format(foreign[1], foreign[2]),
-    "stop kube-vip's services (svc_enable=false), or run moonlb with --allocate alone")
+    "stop kube-vip's services (svc_enable=false), or run moonlb with --allocate alone: kubectl -n "
+      .. foreign[1]:gsub("/", " get svc ") .. " -o yaml")
 end)
 
 return list

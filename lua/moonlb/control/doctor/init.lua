@@ -22,7 +22,8 @@ local RESULTS = { ok = 0, warn = 1, fail = 2 }
 --   (moonlb.core.netlink) or nil, `netlink_error`; `client` (moonlb.kube.client) or nil, `client_error`;
 --   `ask(request)` -> answer of the daemon here, or nil, message, code; `poke(address)`: has the kernel ask the LAN for
 --   that address's MAC; `sleep(seconds)`; `walltime()`; `settings`
--- @treturn table  array of `{check=, group=, result="ok"|"warn"|"fail", says=, fix=|nil}`
+-- @treturn table  array of `{check=, group=, result="ok"|"warn"|"fail", says=, fix=|nil}`; what is not ok has a fix,
+--   with a command that mends it or shows more
 function doctor.examine(look)
   local findings = {}
   for _, check in ipairs(doctor.CHECKS) do
@@ -31,7 +32,10 @@ function doctor.examine(look)
       findings[#findings + 1] = { check = check.name, group = check.group, result = result, says = says, fix = fix }
     end
     local is_done, problem = xpcall(check.run, debug.traceback, look, report)
-    if not is_done then report("fail", "the check itself failed: " .. tostring(problem):match("^[^\n]*")) end
+    if not is_done then
+      report("fail", "the check itself failed: " .. tostring(problem):match("^[^\n]*"),
+        "run it as root, and report that: moonlb doctor -o json; moonlb version")
+    end
   end
   return findings
 end

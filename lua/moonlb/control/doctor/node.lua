@@ -10,6 +10,8 @@ local function check(name, run)
 end
 
 local APPLY = "kubectl apply -f manifests/moonlb.yaml"
+local IN_POD = "run it as root, or in the Pod: kubectl -n kube-system exec ds/moonlb -- moonlb doctor"
+local SHOW_NETWORK = "see what the node has: ip -br address; ip route"
 local BOOTPC, METRICS = 68, 2112
 
 -- The node's network as the announcer sees it; nil and why not.
@@ -35,8 +37,23 @@ local function announcing(look)
   return link, message, view
 end
 
+-- Kinds of links that may lead to the LAN; a real device has none. Others (dummies, tunnels) are down on many nodes.
+local TO_LAN = { veth = true, bond = true, team = true, bridge = true, vlan = true }
+
+-- A link that is down takes its default route with it: then nothing else is wrong.
+local function first_down(look)
+  for _, link in ipairs(look.settings.interface and {} or look.netlink:links() or {}) do
+    local is_to_lan = link.mac and (not link.kind or TO_LAN[link.kind]) and interface.is_segment(link)
+    if is_to_lan and not link.is_up then return link end
+  end
+  return nil
+end
+
 check("interface", function(look, report)
   local link, message = announcing(look)
+  if not look.netlink then return report("fail", message or "the network cannot be read", IN_POD) end
+  local down = not link and first_down(look)
+  if down then return report("fail", interface.trouble(down), ("ip link set %s up"):format(down.name)) end
   if not link then
     return report("fail", message or "no interface announces", "moonlb run --interface NAME (ip link shows the names)")
   end
@@ -69,9 +86,12 @@ end
 
 check("arp", function(look, report)
   local link, message = announcing(look)
-  if not link then return report("warn", "not looked at: " .. (message or "no interface")) end
+  if not link then return report("warn", "not looked at: " .. (message or "no interface"), SHOW_NETWORK) end
   local ignore, announce = effective(look, link.name, "arp_ignore"), effective(look, link.name, "arp_announce")
-  if not ignore then return report("warn", "arp_ignore of " .. link.name .. " cannot be read") end
+  if not ignore then
+    return report("warn", "arp_ignore of " .. link.name .. " cannot be read",
+      ("sysctl net.ipv4.conf.%s.arp_ignore net.ipv4.conf.all.arp_ignore"):format(link.name))
+  end
   if ignore >= 1 and announce >= 2 then
     return report("ok", ("arp_ignore %d, arp_announce %d on %s"):format(ignore, announce, link.name))
   end
@@ -82,7 +102,7 @@ end)
 
 check("ipvs", function(look, report)
   local view, message = view_of(look)
-  if not view then return report("warn", "not looked at: " .. (message or "?")) end
+  if not view then return report("warn", "not looked at: " .. (message or "?"), IN_POD) end
   local ipvs
   for _, link in pairs(view.links) do ipvs = ipvs or link.name == "kube-ipvs0" end
   if not ipvs then return report("ok", "kube-proxy does not use IPVS here (no kube-ipvs0)") end
@@ -90,12 +110,13 @@ check("ipvs", function(look, report)
   local ignore = link and effective(look, link.name, "arp_ignore") or 0
   if ignore >= 1 then return report("ok", "kube-ipvs0 is here, and arp_ignore keeps it from answering") end
   report("fail", "kube-ipvs0 has every VIP, and arp_ignore is 0: each node answers ARP for all of them",
-    "set strictARP: true in ConfigMap kube-system/kube-proxy and restart kube-proxy")
+    "set strictARP: true (kubectl -n kube-system edit configmap kube-proxy), then kubectl -n kube-system rollout "
+      .. "restart daemonset kube-proxy")
 end)
 
 check("rp_filter", function(look, report)
   local link, _, view = announcing(look)
-  if not link then return report("warn", "not looked at: no interface announces") end
+  if not link then return report("warn", "not looked at: no interface announces", SHOW_NETWORK) end
   local value = effective(look, link.name, "rp_filter")
   local route = view.routes[4]
   if value == 1 and not (route and route.index == link.index) then
@@ -135,9 +156,12 @@ end
 
 check("gateway", function(look, report)
   local view, message = view_of(look)
-  if not view then return report("warn", "not looked at: " .. (message or "?")) end
+  if not view then return report("warn", "not looked at: " .. (message or "?"), IN_POD) end
   local gateway = view.routes[4] and view.routes[4].gateway or view.routes[6] and view.routes[6].gateway
-  if not gateway then return report("warn", "there is no default gateway: only this LAN is reached") end
+  if not gateway then
+    return report("warn", "there is no default gateway: only this LAN is reached",
+      "if there is one: ip route add default via GATEWAY")
+  end
   look.poke(gateway)
   local entry
   for _ = 1, 20 do
@@ -155,7 +179,7 @@ end)
 check("ipv6", function(look, report)
   if not look.read("/proc/net/if_inet6") then
     return report("warn", "the kernel has no IPv6: IPv6 addresses of Services are not announced",
-      "boot without ipv6.disable=1 if you need them")
+      "if you need them, boot without ipv6.disable=1: cat /proc/cmdline shows it")
   end
   local link = announcing(look)
   local off = link and look.read(("/proc/sys/net/ipv6/conf/%s/disable_ipv6"):format(link.name))
@@ -194,7 +218,8 @@ check("second-moonlb", function(look, report)
   end
   if #pids > 1 then
     return report("fail", ("%d moonlb run here (pids %s)"):format(#pids, table.concat(pids, ", ")),
-      "stop all but one: two on one node do not heed each other")
+      ("stop all but one, since two on one node do not heed each other: ps -o pid,ppid,args -p %s"):format(
+        table.concat(pids, ",")))
   end
   if #pids == 0 and is_taken(look, "/proc/net/tcp", METRICS, "0A") then
     return report("warn", ("another program listens on TCP port %d, where moonlb serves health and metrics"):format(
@@ -207,7 +232,7 @@ check("kube-vip-here", function(look, report)
   local pids = roots(look, "kube-vip")
   if #pids == 0 then return report("ok", "no kube-vip runs on this node, as far as /proc shows") end
   report("warn", ("kube-vip runs here (pid %d): it must not announce Services"):format(pids[1]),
-    "leave it the control plane alone: svc_enable=false in its manifest")
+    ("leave it the control plane alone (svc_enable=false in its manifest): ps -o pid,args -p %d"):format(pids[1]))
 end)
 
 return list

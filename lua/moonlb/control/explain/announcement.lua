@@ -1,6 +1,7 @@
 --- What this node's announcer, or the Service itself, says of where its addresses are, as facts (see
 -- moonlb.control.explain.facts).
 -- @module moonlb.control.explain.announcement
+local address = require("moonlb.core.address")
 local conflict = require("moonlb.announcer.conflict")
 local fields = require("moonlb.allocator.fields")
 local groups = require("moonlb.announcer.groups")
@@ -30,7 +31,9 @@ function announcement.read(facts, service)
     if entry.expires > facts.walltime then table.insert(facts.conflicts, entry) end
   end
   local wanted = request.of(service)
-  facts.assigned = facts.assigned or (wanted and wanted.addresses)
+  if wanted and not facts.assigned then	-- by no allocator here
+    facts.assigned = wanted.is_dhcp and { wanted.family == 6 and fields.DHCPV6 or fields.DHCP } or wanted.addresses
+  end
   local leased = annotations[fields.LEASE] and annotations[fields.LEASE]:match("^%S+")
   local first = facts.assigned and facts.assigned[1]
   if leased and (first == fields.DHCP or first == fields.DHCPV6) then
@@ -47,6 +50,30 @@ local function vips_of(announcer, addresses, now)
       is_retrying = it.is_retrying or nil }
   end
   return list
+end
+
+local function is_inside(ip, entry)
+  return address.in_subnet(ip, address.mask(entry.address, entry.prefix), entry.prefix)
+end
+
+-- The first address that is answered for on an interface none of whose subnets it is in; nil when there is none.
+local function off_segment(announcer, vips)
+  local view = announcer.host.view
+  for _, it in ipairs(vips) do
+    local _, family = address.canonical(it.address)
+    local subnets, is_known = {}, false
+    for _, entry in ipairs(view.addresses) do
+      local link = view.links[entry.index]
+      if link and link.name == it.interface and entry.family == family and entry.scope ~= "link" then
+        subnets[#subnets + 1] = ("%s/%d"):format(address.mask(entry.address, entry.prefix), entry.prefix)
+        is_known = is_known or is_inside(it.address, entry)
+      end
+    end
+    if (it.state == "announcing" or it.state == "held") and it.interface and not is_known then
+      return { address = it.address, interface = it.interface, subnets = subnets }
+    end
+  end
+  return nil
 end
 
 local function add_neighbours(facts, announcer, addresses)
@@ -77,7 +104,8 @@ local function add_placement(facts, announcer, group, now)
     end
   end
   if not owner then return end
-  facts.owner = facts.owner or { node = owner.node, is_alive = not facts.nodes[1] and nil or false }
+  facts.owner = facts.owner or { node = owner.node }
+  if facts.nodes[1] and facts.owner.is_alive == nil then facts.owner.is_alive = false end
   facts.owner.term, facts.owner.is_here = owner.term, described.is_mine
   if owner.node == announcer.node and not described.is_mine then facts.owner = nil end
 end
@@ -133,12 +161,31 @@ function announcement.add(facts, announcer, key, now)
   if not group then return end
   local addresses = facts.leased and facts.assigned or announcer.requests[key].addresses
   facts.announcer.vips = vips_of(announcer, addresses, now)
+  facts.announcer.off_segment = not facts.leased and off_segment(announcer, facts.announcer.vips) or nil
   facts.announcer.link_trouble = link_trouble(announcer, group, key)
   add_placement(facts, announcer, group, now)
   add_neighbours(facts, announcer, addresses)
   if announcer.slices.is_synced then
     local _, all = announcer.slices.index:count(key, announcer.node)
-    facts.endpoints = { all = all, is_local = announcer.requests[key].is_local }
+    facts.endpoints = { all = all, is_local = announcer.requests[key].is_local,
+      nodes = announcer.slices.index:nodes_of(key) }
+  end
+end
+
+--- Nodes of the API that no heartbeat came from: they are shown, too. Alone, this node listens to nobody.
+-- @tparam table facts  its `nodes` are completed
+-- @tparam Announcer announcer
+-- @tparam table names  of all Nodes
+function announcement.add_unheard(facts, announcer, names)
+  if not facts.nodes or not announcer.peers.heartbeats then return end
+  local seen = {}
+  for _, it in ipairs(facts.nodes) do seen[it.name] = true end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if not seen[name] then
+      table.insert(facts.nodes, { name = name, is_unheard = true, is_alive = false, qualifies = false,
+        why = "never heard here: no moonlb runs there, or its heartbeats do not arrive" })
+    end
   end
 end
 
@@ -155,7 +202,8 @@ local function group_of(key, services)
   for _, service in ipairs(services) do
     local wanted = request.of(service)
     local name = service.metadata.namespace .. "/" .. service.metadata.name
-    all:set(name, wanted and { uid = service.metadata.uid, created = service.metadata.creationTimestamp or "",
+    all:set(name, wanted and { uid = service.metadata.uid or name,	-- of a file: it was never made
+      created = service.metadata.creationTimestamp or "",
       addresses = wanted.addresses })
   end
   return all:of(key)

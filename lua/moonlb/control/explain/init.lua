@@ -1,7 +1,9 @@
 --- `explain`: facts about one Service in, a report out; its first line is one sentence that says what is wrong and what
 -- to do. Pure.
 -- @module moonlb.control.explain
+local ago = require("moonlb.control.explain.ago")
 local json = require("moonlb.json")
+local notes = require("moonlb.control.explain.notes")
 
 local explain = {}
 
@@ -14,8 +16,12 @@ for _, list in ipairs(LISTS) do
 end
 table.insert(explain.CODES, "well")
 
+-- What each source knows, the next one more: a diagnosis is asked of those that know what it looks at.
+local KNOWS = { files = 1, cluster = 2, daemon = 3 }
+
 -- These tell of an address that is served: nothing has to be done at once.
-local NOTES = { well = true, ["source-ranges"] = true, ["being-written"] = true, ["being-taken"] = true }
+local NOTES = { well = true, ["source-ranges"] = true, ["being-written"] = true, ["being-taken"] = true,
+  ["would-be-given"] = true }
 
 local function is_well(code, facts)
   if code == "being-written" and facts.source == "cluster" then return false end	-- by whom is not known
@@ -26,21 +32,11 @@ local function clock(seconds)
   return os.date("!%H:%M:%S UTC", math.floor(seconds))
 end
 
---- A duration for people.
--- @tparam number seconds
-function explain.ago(seconds)
-  seconds = math.floor(seconds)
-  if seconds < 90 then return ("%d s"):format(seconds) end
-  if seconds < 5400 then return ("%d min"):format(seconds // 60) end
-  if seconds < 172800 then return ("%d h"):format(seconds // 3600) end
-  return ("%d days"):format(seconds // 86400)
-end
-
 local function served(facts)
   for _, it in ipairs(facts.announcer and facts.announcer.vips or {}) do
     if it.state == "announcing" or it.state == "held" then
       return (" on %s since %s (%s)"):format(it.interface or "?", clock(facts.walltime - it.since),
-        explain.ago(it.since))
+        ago(it.since))
     end
   end
   return ""
@@ -49,6 +45,11 @@ end
 local function all_is_well(facts)
   local addresses = table.concat(facts.assigned or {}, ", ")
   local node = facts.owner and facts.owner.node or facts.host or "?"
+  if facts.source == "files" then
+    local by = facts.decision and facts.decision.rule
+    return ("%s is assigned to it%s"):format(addresses, by and by ~= "" and (" (rule %s)"):format(by) or ""),
+      "nothing is wrong in these files; whether it is announced only a cluster says"
+  end
   if facts.source == "cluster" then
     return ("%s is announced by node %s, by what the API says"):format(addresses, node),
       "what the LAN thinks of it only a running moonlb knows: moonlb explain on a node"
@@ -64,7 +65,8 @@ end
 function explain.diagnose(facts)
   for _, list in ipairs(LISTS) do
     for _, it in ipairs(list) do
-      local wrong, fix = it.ask(facts)
+      local wrong, fix
+      if KNOWS[facts.source] >= KNOWS[it.of] then wrong, fix = it.ask(facts) end
       if wrong then return it.code, wrong, fix end
     end
   end
@@ -83,11 +85,11 @@ end
 
 -- What has no place in the report: the object itself, and what was only there to diagnose.
 local HIDDEN = { service = true, wanted = true, ingress = true, walltime = true, keeps_ccm_finalizer = true,
-  serving = true }
+  serving = true, stale_socket = true, asks_outside = true }
 
 -- What may be empty and is an array all the same.
 local ARRAYS = { "pools", "nodes", "neighbours", "conflicts", "events", "history", "mappings", "unknown", "frames",
-  "addresses", "status" }
+  "notes",  "addresses", "status" }
 
 local function serving_of(serving)
   if not serving then return nil end
@@ -116,14 +118,15 @@ end
 
 --- The report.
 -- @tparam table facts
--- @treturn table  `{service=, sentence=, diagnosis=, is_well=, addresses=, status=, ...}`: the rest as in the facts;
---   plain values that go as JSON
+-- @treturn table  `{service=, sentence=, diagnosis=, is_well=, notes=, addresses=, status=, ...}`: the rest as in the
+--   facts; plain values that go as JSON
 function explain.report(facts)
   local code, wrong, fix = explain.diagnose(facts)
   local report = { service = facts.key, sentence = sentence(facts.key, wrong, fix), diagnosis = code,
     is_well = is_well(code, facts), wrong = wrong, remedy = fix,
     addresses = json.array({ table.unpack(facts.assigned or {}) }),
-    status = json.array(), serving = serving_of(facts.serving), at = facts.walltime }
+    notes = json.array(notes.of(facts, code)), status = json.array(),
+    serving = serving_of(facts.serving), at = facts.walltime }
   for name, value in pairs(facts) do
     if not HIDDEN[name] and report[name] == nil then report[name] = value end
   end

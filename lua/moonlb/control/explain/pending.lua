@@ -1,15 +1,20 @@
 --- Why a Service has no address: diagnoses over facts (see moonlb.control.explain.facts), in the order in which they
--- are asked; the first that has an answer is the cause. Pure.
+-- are asked; the first that has an answer is the cause. All of them know manifests alone, unless they say so. Pure.
 -- @module moonlb.control.explain.pending
+local ago = require("moonlb.control.explain.ago")
 local family = require("moonlb.allocator.family")
 local fields = require("moonlb.allocator.fields")
 local pools = require("moonlb.allocator.pools")
+local words = require("moonlb.control.explain.words")
 
--- Each is {code, function(facts) -> what is wrong, what to do}; nil: not this one.
+local kubectl = words.kubectl
+
+-- Each is {code, function(facts) -> what is wrong, what to do}; nil: not this one. `of`: what has to be asked to know
+-- it, "files", "cluster" or "daemon".
 local list = {}
 
-local function diagnosis(code, fn)
-  list[#list + 1] = { code = code, ask = fn }
+local function diagnosis(code, fn, of)
+  list[#list + 1] = { code = code, ask = fn, of = of or "files" }
 end
 
 local function metadata(facts)
@@ -31,11 +36,6 @@ end
 local function is_unwritten(facts)
   local action = facts.decision and facts.decision.action
   return action ~= nil and action ~= "keep" and action ~= "pending" and action ~= "ignore"
-end
-
-local function kubectl(facts, words)
-  local namespace, name = facts.key:match("^(.-)/(.+)$")
-  return ("kubectl -n %s %s"):format(namespace, words:format(name))
 end
 
 -- The Service itself. -----------------------------------------------------------------------------------------------
@@ -173,30 +173,141 @@ diagnosis("not-usable", function(facts)
   return entry.why, "ask for a unicast address of your LAN"
 end)
 
+-- What the addresses of a request, taken together, have against them; only where the stock policy decides, since
+-- another may give what nobody asked for.
+local function request_of(facts)
+  local is_stock = facts.policy == "default" or (facts.decision and facts.decision.failure ~= nil)
+  if not is_refused(facts) or not is_stock or not facts.wanted then return nil end
+  local addresses, dhcp = {}, {}
+  for _, entry in ipairs(facts.requested or {}) do
+    local is_dhcp = entry.address == fields.DHCP or entry.address == fields.DHCPV6
+    table.insert(is_dhcp and dhcp or addresses, entry.address)
+  end
+  return addresses, dhcp
+end
+
+local function ask_for(facts, text)
+  return kubectl(facts, "annotate svc %s --overwrite " .. fields.ADDRESSES .. "=" .. text)
+end
+
+diagnosis("request-mixed", function(facts)
+  local addresses, dhcp = request_of(facts)
+  if not addresses or not dhcp[1] or #addresses + #dhcp == 1 then return end
+  return ("it asks for %s together: an address by DHCP comes alone"):format(
+    table.concat(table.move(addresses, 1, #addresses, #dhcp + 1, { table.unpack(dhcp) }), " and ")),
+    "ask for one of them: " .. ask_for(facts, addresses[1] or dhcp[1])
+end)
+
+diagnosis("request-dhcp-family", function(facts)
+  local _, dhcp = request_of(facts)
+  if not dhcp or not dhcp[1] then return end
+  if facts.wanted.mode == "require" then
+    return "it asks for DHCP, which gives one address, and is RequireDualStack",
+      "let one do: " .. kubectl(facts, [[patch svc %s -p '{"spec":{"ipFamilyPolicy":"SingleStack"}}']])
+  end
+  if dhcp[1] ~= fields.DHCP or facts.wanted.mode ~= "one" or facts.wanted.order[1] ~= 6 then return end
+  return "it asks for DHCP of IPv4 (0.0.0.0), and is IPv6 only", "ask for DHCPv6: " .. ask_for(facts, fields.DHCPV6)
+end)
+
+diagnosis("request-family", function(facts)
+  local addresses = request_of(facts)
+  if not addresses or not addresses[1] then return end
+  local fits, why = family.fits(facts.wanted, addresses)
+  if fits then return end
+  if facts.wanted.mode == "require" then
+    return "what it asks for does not fit it: " .. why,
+      "ask for one of each family: " .. ask_for(facts, addresses[1] .. ",SECOND")
+  end
+  return "what it asks for does not fit it: " .. why, "ask for another: "
+    .. ask_for(facts, facts.wanted.mode == "one" and family.name(facts.wanted.order[1]) .. "-ADDRESS" or addresses[1])
+end)
+
 -- Policies. ---------------------------------------------------------------------------------------------------------
+
+-- The policy that is in charge, when what it says or that it is not there is the cause.
+local function failing(facts)
+  return (is_refused(facts) or is_unwritten(facts)) and facts.policy_file or nil
+end
+
+local function try_policy(facts)
+  local file = facts.policy_file and facts.policy_file.file
+  return file and "mend it and try it: moonlb plan --policy " .. file
+    or "mend it: moonlb policy test FILE says what is wrong with it"
+end
+
+-- Most reasons begin with file and line already.
+local function at(failure)
+  if not failure.where or failure.reason:find(failure.where, 1, true) then return "" end
+  return " at " .. failure.where
+end
+
+diagnosis("policy-missing", function(facts)
+  local file = failing(facts)
+  if not file or file.is_there or file.error or not is_refused(facts) then return end
+  return words.missing_policy(facts), words.choose_policy(facts)
+end, "daemon")
+
+diagnosis("policy-bad", function(facts)
+  local file = failing(facts)
+  if not file or not file.error or file.is_there or not is_refused(facts) then return end
+  return ("policy %s is not in use: %s"):format(facts.policy, file.error), try_policy(facts)
+end, "daemon")
 
 diagnosis("policy-benched", function(facts)
   if not facts.benched or not (is_refused(facts) or is_unwritten(facts)) then return end
   return ("policy %s failed too often and rests for %d s more%s"):format(facts.policy, facts.benched,
-    facts.failure and ": " .. facts.failure.reason or ""),
-    ("mend it and try it: moonlb plan --policy %s.lua"):format(facts.policy)
-end)
+    facts.failure and ": " .. facts.failure.reason or ""), try_policy(facts)
+end, "daemon")
+
+diagnosis("policy-asks-outside", function(facts)
+  if not facts.asks_outside then return end
+  return ("policy %s asks others before it decides, and this moonlb has not decided yet"):format(facts.policy),
+    "wait a moment; or ask the leader's: kubectl -n kube-system exec POD -- moonlb explain " .. facts.key
+end, "daemon")
 
 diagnosis("policy-failed", function(facts)
   local failure = facts.decision and facts.decision.failure
   if not failure or not is_refused(facts) then return end
-  local where = failure.where and " at " .. failure.where or ""
-  return ("policy %s failed%s: %s"):format(failure.policy, where, failure.reason),
-    ("mend it and try it: moonlb plan --policy %s.lua"):format(failure.policy)
-end)
+  return ("policy %s failed%s: %s"):format(failure.policy, at(failure), failure.reason), try_policy(facts)
+end, "daemon")
 
 -- Pools. ------------------------------------------------------------------------------------------------------------
 
+local function full_pool(facts)
+  return is_refused(facts) and facts.decision.exhausted and facts.decision.exhausted[1] or nil
+end
+
+local function blocked_text(blocked)
+  local first = blocked[1]
+  return ("%s is %s%s"):format(first.address, first.why, blocked.count > 1
+    and (", and %d others are not free either"):format(blocked.count - 1) or "")
+end
+
+diagnosis("pool-blocked", function(facts)
+  local full, blocked = full_pool(facts), facts.blocked
+  if not full or not blocked or blocked.held > 0 or not blocked[1] then return end
+  local wrong = ("pool %s has no %s address to give, though no Service has one of it: %s"):format(full.pool,
+    family.name(full.family), blocked_text(blocked))
+  if blocked[1].is_stranger then
+    return wrong, "take that machine off the address, or widen the pool: " .. words.edit_configmap(facts)
+  end
+  return wrong, "give it addresses that the network does not need itself: " .. words.edit_configmap(facts)
+end)
+
+diagnosis("pool-rests", function(facts)
+  local full, blocked = full_pool(facts), facts.blocked
+  if not full or not blocked or blocked.held > 0 then return end
+  return ("pool %s has no %s address to give yet: what was given back rests before it is given anew"):format(full.pool,
+    family.name(full.family)), "wait a minute, or widen the pool: " .. words.edit_configmap(facts)
+end)
+
 diagnosis("pool-exhausted", function(facts)
-  local full = is_refused(facts) and facts.decision.exhausted and facts.decision.exhausted[1]
+  local full, blocked = full_pool(facts), facts.blocked
   if not full then return end
-  return "pool " .. pools.describe_full(full),
-    ("widen it in ConfigMap %s, or delete Services that nobody uses"):format(facts.configmap.name)
+  return ("pool %s%s"):format(pools.describe_full(full), blocked and blocked[1]
+    and (" (%s)"):format(blocked_text(blocked)) or ""),
+    ("widen it in ConfigMap %s, or delete Services that nobody uses: %s"):format(facts.configmap.name,
+      words.edit_configmap(facts))
 end)
 
 local function bad_item(facts)
@@ -216,8 +327,17 @@ diagnosis("configmap-bad", function(facts)
   local warning = bad_item(facts)
   if not warning then return end
   return ("ConfigMap %s: %s: %q is left out (%s), and no address is left"):format(facts.configmap.name, warning.key,
-    warning.item, warning.message), ("mend it: kubectl -n %s edit configmap %s"):format(
-      facts.configmap.name:match("^(.-)/"), facts.configmap.name:match("/(.+)$"))
+    warning.item, warning.message), "mend it: " .. words.edit_configmap(facts)
+end)
+
+diagnosis("pool-empty", function(facts)
+  local pool = facts.serving
+  if not is_refused(facts) or facts.requested or not pool or pool.is_dhcp or has_any_family(facts) then return end
+  if facts.policy ~= "default" then return end
+  local namespace = facts.key:match("^(.-)/")
+  return ("pool %s has no addresses: its key is empty%s"):format(pool.name, pool.is_global and ""
+    or (", and keeps namespace %s away from the global pool"):format(namespace)),
+    "give it addresses, or take the key away: " .. words.edit_configmap(facts)
 end)
 
 diagnosis("no-pool", function(facts)
@@ -277,12 +397,33 @@ diagnosis("write-failed", function(facts)
     "the write is tried again by itself; run moonlb doctor if it stays"
 end)
 
+local NO = { AddressRefused = true, PoolExhausted = true, PolicyFailed = true, AllocatorConflict = true,
+  AddressConflict = true, AddressAssigned = true }
+
+-- What this node's network needs for itself is known to the moonlb there alone: what looks free from here may not be.
+diagnosis("refused-lately", function(facts)
+  local event = facts.source == "cluster" and is_unwritten(facts) and words.last_event(facts, NO)
+  if not event or event.type ~= "Warning" then return end
+  return ("moonlb did not give it %s (Event %s, %s ago): %s"):format(table.concat(facts.decision.addresses, ", "),
+    event.reason, ago(facts.walltime - event.at), event.message),
+    "ask for another address; the moonlb that decides knows more: " .. words.ask_daemon(facts)
+end, "cluster")
+
+diagnosis("would-be-given", function(facts)
+  if facts.source ~= "files" or not is_unwritten(facts) then return end
+  local decision = facts.decision
+  local what = decision.action == "dhcp" and "it would get its address by DHCP"
+    or table.concat(decision.addresses, ", ") .. " would be given to it"
+  return ("%s by rule %s of policy %s%s"):format(what, decision.rule or "-", decision.policy or facts.policy,
+    decision.pool and ", from " .. decision.pool or ""), "nothing is wrong in these files"
+end)
+
 diagnosis("being-written", function(facts)
   if not is_unwritten(facts) then return end
   if facts.source == "cluster" then
     return ("%s would be given to it, and nobody has written that yet"):format(
       table.concat(facts.decision.addresses, ", ")),
-      "see that moonlb runs: kubectl -n kube-system get pods -l app.kubernetes.io/name=moonlb"
+      "see that moonlb runs: " .. words.PODS
   end
   return ("%s is decided for it and about to be written by the leader, %s"):format(
     table.concat(facts.decision.addresses, ", "), facts.allocator and facts.allocator.leader or "this process"),

@@ -1,6 +1,6 @@
 --- A report of `explain` as a page for people.
 -- @module moonlb.control.explain.text
-local explain = require("moonlb.control.explain")
+local ago = require("moonlb.control.explain.ago")
 local tables = require("moonlb.cli.table")
 
 local text = {}
@@ -35,13 +35,14 @@ local function summary(report, paint)
   row(rows, "addresses", table.concat(report.addresses, ", "))
   row(rows, "status", table.concat(report.status, ", "))
   row(rows, "decided by", report.record and report.record.by or decision.rule)
-  row(rows, "pool", decision.pool or report.serving and report.serving.name)
+  local is_waiting = report.record and decision.action == "pending"
+  row(rows, "pool", decision.pool or is_waiting and report.serving and report.serving.name or nil)
   row(rows, "policy", report.policy)
   row(rows, "leader", leader_of(report))
   row(rows, "owner", owner_of(report))
   for _, it in ipairs(report.announcer and report.announcer.vips or {}) do
     row(rows, "vip", "%s %s%s for %s%s", it.address, it.state, it.interface and " on " .. it.interface or "",
-      explain.ago(it.since), it.reason and ": " .. it.reason or "")
+      ago(it.since), it.reason and ": " .. it.reason or "")
   end
   local endpoints = report.endpoints
   row(rows, "endpoints", endpoints and ("%d ready%s"):format(endpoints.all, endpoints.is_local and ", Local" or ""))
@@ -90,7 +91,7 @@ local function node_lines(report, paint)
   for i, node in ipairs(report.nodes or {}) do
     local is_owner = report.owner and report.owner.node == node.name
     rows[i] = { node.rank and ("%d"):format(node.rank) or "", node.name .. (is_owner and " *" or ""),
-      node.qualifies and "yes" or "no", node.heard and explain.ago(node.heard) .. " ago" or "",
+      node.qualifies and "yes" or "no", node.heard and ago(node.heard) .. " ago" or "",
       line_of(node.why or node.preferred and "ranked by the policy" or "") }
   end
   if not rows[1] then return {} end
@@ -156,6 +157,7 @@ end
 function text.page(report, has_colour)
   local paint = tables.painter(has_colour)
   local lines = { paint(report.sentence, report.is_well and "green" or "red") }
+  for _, note in ipairs(report.notes or {}) do lines[#lines + 1] = paint("note: " .. line_of(note), "yellow") end
   for _, make in ipairs({ summary, trace_lines, pool_lines, node_lines, wire_lines, mapping_lines, history_lines }) do
     local more = make(report, paint)
     if more[1] then

@@ -1,9 +1,14 @@
---- Why a Service with an address is not reached: diagnoses over facts, in the order in which they are asked. Pure.
+--- Why a Service with an address is not reached: diagnoses over facts, in the order in which they are asked. All of
+-- them look at a cluster, unless they say otherwise. Pure.
 -- @module moonlb.control.explain.unreachable
+local ago = require("moonlb.control.explain.ago")
+local fields = require("moonlb.allocator.fields")
+local words = require("moonlb.control.explain.words")
+
 local list = {}
 
-local function diagnosis(code, fn)
-  list[#list + 1] = { code = code, ask = fn }
+local function diagnosis(code, fn, of)
+  list[#list + 1] = { code = code, ask = fn, of = of or "cluster" }
 end
 
 local function any(items, is_it)
@@ -34,6 +39,31 @@ local function here(facts)
   return facts.announcer and facts.announcer.is_here and not is_elsewhere(facts) and facts.announcer or nil
 end
 
+-- Nobody runs. ------------------------------------------------------------------------------------------------------
+
+local function last_renewal(expired)
+  return ("Lease %s was last renewed %s ago, by %s"):format(expired.lease, ago(expired.age), expired.holder)
+end
+
+-- Killed, it takes nothing back: claims and status in the API go on to say that all is well.
+diagnosis("daemon-gone", function(facts)
+  local owner, expired = facts.owner, facts.allocator and facts.allocator.expired
+  if not facts.stale_socket or not facts.assigned then return end
+  if owner and owner.node ~= facts.node and not expired then return end
+  return ("the moonlb of node %s has ended and took nothing back: nobody answers on its socket %s%s"):format(facts.node,
+    facts.stale_socket, expired and "; " .. last_renewal(expired) or ""),
+    "start it again, or see why it does not: " .. words.PODS
+end)
+
+diagnosis("lease-expired", function(facts)
+  local expired = facts.source == "cluster" and facts.allocator and facts.allocator.expired
+  if not expired or not facts.assigned then return end
+  local owner = facts.owner and ("whether node %s still announces %s"):format(facts.owner.node, addresses(facts))
+    or ("whether anybody announces %s"):format(addresses(facts))
+  return ("no moonlb leads (%s), and %s is not known"):format(last_renewal(expired), owner),
+    "see that moonlb runs: " .. words.PODS
+end)
+
 -- DHCP. -------------------------------------------------------------------------------------------------------------
 
 local DHCP = {
@@ -61,11 +91,24 @@ diagnosis("dhcp-silent", function(facts)
     "see that a DHCP server serves that LAN, or ask for an address of a pool"
 end)
 
-diagnosis("dhcp-nobody", function(facts)
+local function is_dhcp(facts)
   local first = facts.assigned and facts.assigned[1]
-  if (first ~= "0.0.0.0" and first ~= "::") or facts.lease or is_elsewhere(facts) then return end
+  return first == fields.DHCP or first == fields.DHCPV6
+end
+
+diagnosis("dhcp-nobody", function(facts)
+  if not is_dhcp(facts) or facts.lease or is_elsewhere(facts) then return end
   return "it is to get its address by DHCP, and no node asks for one",
     "see that moonlb announces on a node of that LAN; or ask for an address of a pool"
+end, "daemon")
+
+-- Who asks for it, and what the server says, stands nowhere in the API until there is a lease.
+diagnosis("dhcp-unknown", function(facts)
+  if facts.source ~= "cluster" or not is_dhcp(facts) then return end
+  local event = words.last_event(facts, { LeaseLost = true, LeaseNote = true })
+  return ("it is to get its address by DHCP, and no lease is written yet%s"):format(event
+    and (" (Event %s, %s ago: %s)"):format(event.reason, ago(facts.walltime - event.at), event.message) or ""),
+    "what the server says only the moonlb knows that asks it: " .. words.ask_daemon(facts)
 end)
 
 -- This node. --------------------------------------------------------------------------------------------------------
@@ -90,7 +133,7 @@ diagnosis("stranger", function(facts)
   return ("%s is used by another machine: %s answers for it on %s (seen by node %s)"):format(entry.address, entry.mac,
     entry.interface, entry.node),
     "find that machine by its MAC and take it off the address; moonlb tries again by itself"
-end)
+end, "files")
 
 diagnosis("no-key", function(facts)
   local it = here(facts)
@@ -115,6 +158,16 @@ diagnosis("host-address", function(facts)
   local it = complaint(facts, "AddressConflict")
   if not it then return end
   return it.message, "a node's own address cannot be announced: ask for another one"
+end)
+
+diagnosis("interface-key", function(facts)
+  local it = complaint(facts, "InterfaceMissing")
+  local key = facts.configmap and facts.configmap.interface
+  local annotations = facts.service and facts.service.metadata.annotations
+  if not it or not key or type(annotations) ~= "table" or annotations[fields.INTERFACE] ~= key.name then return end
+  return ("interface %s, which key %s of ConfigMap %s names, does not exist on node %s"):format(key.name, key.key,
+    facts.configmap.name, facts.node), ("mend the key (%s), and what it gave this Service: %s"):format(
+      words.edit_configmap(facts), words.kubectl(facts, "annotate svc %s --overwrite " .. fields.INTERFACE .. "=NAME"))
 end)
 
 diagnosis("interface-missing", function(facts)
@@ -146,21 +199,40 @@ diagnosis("no-endpoint", function(facts)
     ("see its Pods and selector: kubectl -n %s get pods,endpointslices"):format(facts.key:match("^(.-)/"))
 end)
 
+-- The nodes that could announce it: where heartbeats are heard all of those, else the one that holds the claim.
+local function announcing_nodes(facts)
+  local names = {}
+  if facts.announcer and facts.announcer.is_here then
+    for _, node in ipairs(facts.nodes or {}) do names[#names + 1] = not node.is_unheard and node.name or nil end
+  end
+  if facts.owner then names[#names + 1] = facts.owner.node end
+  return names
+end
+
+local function places(nodes)
+  local names = {}
+  for name in pairs(nodes) do names[#names + 1] = name end
+  table.sort(names)
+  return names[1] and (" (on %s)"):format(table.concat(names, ", ")) or ""
+end
+
 diagnosis("local-endpoints", function(facts)
-  local endpoints = facts.endpoints
-  if not endpoints or not endpoints.is_local or not facts.assigned or facts.owner and facts.owner.is_alive
-    or is_answered(facts) then
+  local endpoints, names = facts.endpoints, announcing_nodes(facts)
+  if not endpoints or not endpoints.is_local or not facts.assigned or not names[1] or is_elsewhere(facts)
+    or is_answered(facts) or any(names, function(name) return endpoints.nodes[name] end) then
     return
   end
-  return ("externalTrafficPolicy is Local, and no node that could announce it has one of its %d ready endpoints")
-    :format(endpoints.all), "run a Pod on a node with moonlb, or set externalTrafficPolicy: Cluster"
+  return ("externalTrafficPolicy is Local, and no node that could announce it has one of its %d ready endpoints%s")
+    :format(endpoints.all, places(endpoints.nodes)),
+    "run a Pod on a node with moonlb, or let all nodes serve it: "
+      .. words.kubectl(facts, [[patch svc %s -p '{"spec":{"externalTrafficPolicy":"Cluster"}}']])
 end)
 
 -- All nodes. --------------------------------------------------------------------------------------------------------
 
 diagnosis("all-drained", function(facts)
   if is_answered(facts) or not facts.nodes or not facts.nodes[1] then return end
-  if any(facts.nodes, function(it) return not it.is_drained end) then return end
+  if any(facts.nodes, function(it) return not it.is_drained and not it.is_unheard end) then return end
   return "every node is drained or excluded from load balancers: nobody announces it",
     "take the annotation moonlb.io/drain, or the label node.kubernetes.io/exclude-from-external-load-balancers, off one"
 end)
@@ -190,7 +262,8 @@ diagnosis("owner-silent", function(facts)
   if not owner or owner.is_here or owner.is_alive ~= false then return end
   return ("node %s holds the claim on %s and is not heard%s"):format(owner.node, addresses(facts), owner.heard
     and (" for %.0f s"):format(owner.heard) or ""),
-    "see that node and the LAN between; another takes over as soon as one qualifies"
+    "see that node and the LAN between, and whether its moonlb hangs; another takes over as soon as one qualifies: "
+      .. words.PODS
 end)
 
 diagnosis("owner-gone", function(facts)
@@ -198,7 +271,7 @@ diagnosis("owner-gone", function(facts)
   if not owner or owner.is_known ~= false then return end
   return ("its claim names node %s, which the cluster does not have%s"):format(owner.node,
     owner.is_ready == false and " ready" or ""),
-    "see that moonlb runs on the others: kubectl -n kube-system get pods -l app.kubernetes.io/name=moonlb -o wide"
+    "see that moonlb runs on the others: " .. words.PODS
 end)
 
 diagnosis("no-owner", function(facts)
@@ -264,6 +337,6 @@ diagnosis("source-ranges", function(facts)
   if type(ranges) ~= "table" or not ranges[1] then return end
   return ("nothing is wrong, but only %s may reach it (loadBalancerSourceRanges)"):format(table.concat(ranges, ", ")),
     "add the client's network there if it is refused"
-end)
+end, "files")
 
 return list
