@@ -174,6 +174,40 @@ describe("a session", function()
     assert.equal("1\n", it.type("1"))
   end)
 
+  it("cuts what loops in C", function()
+    local it = new_session({ seconds = 0.2 })
+    local CASES = {
+      ['("a"):rep(50000):find((".-"):rep(30) .. "b")'] = "takes too long",
+      ['string.find(("a"):rep(50000), (".-"):rep(30) .. "b")'] = "takes too long",
+      ['("a"):rep(50000):match((".-"):rep(30) .. "b")'] = "takes too long",
+      ['("a"):rep(50000):gsub((".-"):rep(30) .. "b", "")'] = "takes too long",
+      ['for x in ("a"):rep(50000):gmatch((".-"):rep(30) .. "b") do end'] = "takes too long",
+      ["while true do pcall(string.find, ('a'):rep(5000), ('.-'):rep(3) .. 'b') end"] = "processor time",
+      ['#(""):rep(1e18)'] = "^0\n", ['#string.rep("", 1 << 60, "")'] = "^0\n",
+      ['("ab"):rep(1 << 30)'] = "more than 16 MiB", ['("ab"):rep(1e18)'] = "more than 16 MiB",
+      ['table.insert(setmetatable({}, { __len = function() return 1 << 60 end }), 1, 1)'] = "metatable of its own",
+      ['table.remove(setmetatable({}, { __len = function() return 1 << 60 end }), 1)'] = "metatable of its own",
+    }
+    for text, says in pairs(CASES) do
+      local began = os.clock()
+      local printed = it.type(text)
+      assert.truthy(printed:find(says) or says == "takes too long" and printed:find("processor time"), text .. printed)
+      assert.is_true(os.clock() - began < 3, text)
+    end
+    assert.equal("aXc\t1\nbc\n", it.type('print(("abc"):gsub("b", "X")) print(("abc"):match("b(.*)", 1) and "bc")'))
+    assert.equal("ab, ab\n1,2,3\n", it.type('print(("ab"):rep(2, ", ")) local t = {3, 1, 2} table.sort(t) '
+      .. 'print(table.concat(t, ","))'))
+    assert.matches("bad argument", it.type('("a"):rep("x")'))
+    assert.equal("192.168.0.200\n", it.type('table.concat(services.shop.web.addresses, " ")'))
+  end)
+
+  it("gives the strings' methods back, and their metatable to nobody", function()
+    local it = new_session()
+    it.type("error('x')", "while true do local x = ('a'):rep(3) break end")
+    assert.equal(string, debug.getmetatable("").__index)
+    assert.equal("string\n", it.type('type(getmetatable(""))'))
+  end)
+
   it("cuts what takes too much memory", function()
     local it = new_session({ megabytes = 16 })
     assert.matches("more than 16 MiB", it.type("t = {} for i = 1, 1e9 do t[i] = {} end"))

@@ -2,6 +2,7 @@
 -- else of the machine.
 -- @module moonlb.control.repl.names
 local async = require("moonlb.async")
+local bounded = require("moonlb.control.repl.bounded")
 local collection = require("moonlb.control.repl.collection")
 local environment = require("moonlb.policy.environment")
 local help = require("moonlb.control.repl.help")
@@ -110,6 +111,7 @@ end
 -- @treturn table  what the user sets is kept in it; the names are behind it and cannot be lost
 function names.environment(session)
   local base = environment.new({})
+  bounded.apply(base)
   for _, what in ipairs(names.COLLECTIONS) do
     base[what] = collection.new(function() return session.source end, what)
   end
