@@ -268,6 +268,16 @@ describe("show.lines", function()
     assert.not_matches("[\27\7\r]", text_of("a\27[2Jb\7\rc"))
     assert.not_matches("[\27\7\r]", text_of({ name = "\27]0;x\7", ["\27"] = 1 }))
     assert.not_matches("[\27\7\r]", text_of({ { name = "\27]0;x\7" } }))
+    local evil = "a\u{9b}2J\u{202e}b\u{2066}c\xff\127"
+    local safe = "a\\u{9b}2J\\u{202e}b\\u{2066}c\\xff\\x7f"
+    for _, value in ipairs({ evil, { x = evil }, { { name = evil } }, { [evil] = 1 }, { x = { evil } } }) do
+      assert.truthy(text_of(value):find(safe, 1, true), text_of(value))
+    end
+  end)
+
+  it("cuts texts whatever their bytes are", function()
+    assert.matches("^x +\\x80\\x80", text_of({ x = ("\x80"):rep(300) }))
+    assert.matches("^{\"ää.*ä…\" %(800 bytes%)}$", text_of({ { ("ä"):rep(400) } }))
   end)
 
   it("ends where a value is in itself, and runs nothing of it", function()

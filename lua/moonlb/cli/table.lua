@@ -1,5 +1,6 @@
 --- Tables for people: aligned columns, colours where there is a terminal.
 -- @module moonlb.cli.table
+local printable = require("moonlb.printable")
 local uv = require("luv")
 
 local tables = {}
@@ -20,11 +21,6 @@ function tables.painter(has_colour)
   end
 end
 
--- Text from elsewhere must not steer the terminal.
-local function printable(text)
-  return (text:gsub("%c", "?"))
-end
-
 local function width(text)
   return utf8.len(text) or #text
 end
@@ -39,11 +35,15 @@ end
 -- @tparam func paint  from `tables.painter`
 -- @treturn table  lines
 function tables.lines(columns, rows, paint)
-  local widths, is_used = {}, {}
+  local widths, is_used, shown = {}, {}, {}
+  for _, row in ipairs(rows) do
+    shown[row] = {}
+    for i in ipairs(columns) do shown[row][i] = printable.escape(row[i] or "") end
+  end
   for i, column in ipairs(columns) do
     widths[i] = width(column.title)
     for _, row in ipairs(rows) do
-      local cell = row[i] or ""
+      local cell = shown[row][i]
       widths[i] = math.max(widths[i], width(cell))
       is_used[i] = is_used[i] or cell ~= ""
     end
@@ -58,7 +58,7 @@ function tables.lines(columns, rows, paint)
   local lines = { line(function(i) return paint(pad(columns[i].title, widths[i], columns[i].is_right), "dim") end) }
   for _, row in ipairs(rows) do
     lines[#lines + 1] = line(function(i)
-      local cell = pad(printable(row[i] or ""), widths[i], columns[i].is_right)
+      local cell = pad(shown[row][i], widths[i], columns[i].is_right)
       return row.colour and row.colour[i] and paint(cell, row.colour[i]) or cell
     end)
   end

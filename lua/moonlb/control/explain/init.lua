@@ -2,6 +2,7 @@
 -- to do. Pure.
 -- @module moonlb.control.explain
 local json = require("moonlb.json")
+local printable = require("moonlb.printable")
 
 local explain = {}
 
@@ -73,7 +74,7 @@ end
 
 -- One line, one sentence, whatever came from outside.
 local function one_line(text)
-  return (text:gsub("%s+", " "):gsub("%c", "?"))
+  return printable.escape((text:gsub("%s+", " ")))
 end
 
 local function sentence(key, wrong, fix)

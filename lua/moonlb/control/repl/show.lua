@@ -3,24 +3,24 @@
 -- @module moonlb.control.repl.show
 local cjson = require("cjson")
 local collection = require("moonlb.control.repl.collection")
+local printable = require("moonlb.printable")
 local tables = require("moonlb.cli.table")
 
 local show = {}
 
 show.ROWS, show.ITEMS = 40, 8
-local DEPTH, CELL = 3, 60
+local DEPTH, CELL, LONGEST = 3, 60, 200
 
--- Text from elsewhere must not steer the terminal.
-local function printable(text)
-  return (text:gsub("[%c\127]", function(char)
-    return char == "\n" and "\\n" or char == "\t" and "\\t" or ("\\x%02x"):format(char:byte())
-  end))
+-- `text` is UTF-8.
+local function cut(text, most)
+  if utf8.len(text) <= most then return text end
+  return text:sub(1, utf8.offset(text, most) - 1) .. "…"
 end
 
-local function cut(text, most)
-  if (utf8.len(text) or #text) <= most then return text end
-  local last = utf8.offset(text, most) or most
-  return text:sub(1, last - 1) .. "…"
+local function quoted(text)
+  if #text <= LONGEST then return '"' .. printable.escape(text) .. '"' end
+  local first = text:sub(1, LONGEST):gsub("[\xC2-\xF4][\x80-\xBF]*$", "")	-- no half of a character
+  return ('"%s…" (%d bytes)'):format(printable.escape(first), #text)
 end
 
 local function by_name(a, b)
@@ -72,7 +72,7 @@ end
 function inline(value, depth)
   if value == cjson.null then return "null" end
   local kind = type(value)
-  if kind == "string" then return '"' .. printable(cut(value, 200)) .. '"' end
+  if kind == "string" then return quoted(value) end
   if kind == "number" then return number(value) end
   if kind == "table" then return inline_table(value, depth) end
   if kind == "boolean" or kind == "nil" then return tostring(value) end
@@ -82,7 +82,7 @@ end
 -- In a cell: texts bare, arrays of plain values with commas.
 local function cell(value)
   if value == nil or value == cjson.null then return "" end
-  if type(value) == "string" then return printable(value) end
+  if type(value) == "string" then return printable.escape(value) end
   if type(value) ~= "table" or collection.of(value) then return inline(value, 0) end
   local keys, length = keys_of(value)
   if #keys > 0 then return inline(value, 1) end
@@ -174,7 +174,7 @@ end
 
 local function lines_of(text)
   local lines = {}
-  for line in (text .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable(line) end
+  for line in (text .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable.escape(line) end
   return lines
 end
 
