@@ -237,7 +237,10 @@ describe("a session", function()
     local file = assert(io.open(path, "w"))
     file:write('return { api = 1, name = "team", rules = { function() return refuse("not today") end } }')
     file:close()
-    assert.matches("policy team decides", it.type(":load " .. path))
+    assert.equal("policy team decides in this session\nit has no tests\n", it.type(":load " .. path))
+    assert.matches("team +true +0 +" .. path:gsub("%-", "%%-") .. " +decides in this session", it.type("policy"))
+    assert.equal("team\n2\n", it.type("policy.team.name, #policy"))
+    assert.same({ "eam", "" }, { complete.at(it.session, "policy.t") })
     assert.matches("pending.*not today", it.type("services.shop.web"))
     assert.equal("pending\n", it.type('plan{namespace = "shop"}.action'))
     it.type(":unload")
@@ -247,6 +250,81 @@ describe("a session", function()
     assert.matches("team.lua:1", it.type(":load " .. path))
     assert.equal("assign\n", it.type("services.shop.web.action"))
     temporary.remove(folder)
+  end)
+
+  -- `fn(it, load)`: `load(text)` writes a policy, has it loaded, and returns what is printed.
+  local function with_policies(fn)
+    local folder = temporary.folder("moonlb-repl")
+    local it = new_session()
+    local ok, err = pcall(fn, it, function(text, name)
+      local path = ("%s/%s.lua"):format(folder, name or "team")
+      assert(io.open(path, "w")):write(text):close()
+      return it.type(":load " .. path)
+    end)
+    temporary.remove(folder)
+    if not ok then error(err, 0) end
+  end
+
+  local REFUSES = 'return { api = 1, name = "team", rules = { function() return refuse("not today") end } }'
+
+  it("stays with its policy when another cannot be loaded, and says so", function()
+    with_policies(function(it, load)
+      load(REFUSES)
+      assert.matches("bad.lua:1.*nothing is changed: policy team still decides", load("return {", "bad"))
+      assert.is_false(it.is_well)
+      assert.equal("pending\n", it.type('plan{namespace = "shop"}.action'))
+      it.type(":unload")
+      assert.matches("nothing is changed: the policies of the ConfigMap still decide\n", load("return {", "bad"))
+    end)
+  end)
+
+  it("says that a policy fails, and where", function()
+    with_policies(function(it, load)
+      local printed = load('return { api = 1, name = "bad", rules = { function(s, c) error("oops") end } }', "bad")
+      assert.matches("warning: it fails for 3 Services; %S+: policy bad failed.*bad.lua:1: oops", printed)
+      assert.matches("bad failed in rule %S+, the stock policy decided.*oops",
+        it.type('plan{namespace = "shop"}.warning'))
+      assert.equal("error\n", it.type('plan{namespace = "shop"}.failure.trace[1].result'))
+      assert.matches("oops", it.type("services.shop.web.failure.reason"))
+      assert.matches("bad failed.*oops", it.type("plan()[1].warning"))
+      assert.matches("WARNING", it.type("services"))
+      assert.equal("3\n", it.type("policy.bad.failures"))
+    end)
+  end)
+
+  it("runs a policy's own tests", function()
+    with_policies(function(_, load)
+      local text = 'return { api = 1, name = "t", rules = { function() return refuse("no") end }, tests = {'
+        .. '{ name = "first", expect = { action = "pending" } }, { name = "second", expect = { action = "%s" } } } }'
+      assert.matches("its 2 tests pass\n", load(text:format("pending")))
+      assert.matches("1 of its 2 tests fail:\n  second: action is pending, expected assign",
+        load(text:format("assign")))
+    end)
+  end)
+
+  it("says that a policy which only the daemon has is not asked", function()
+    local it = new_session()
+    local ask = it.session.source.ask
+    it.session.source.ask = function(self, request)
+      local result, message, code = ask(self, request)
+      if request.op ~= "basis" then return result, message, code end
+      return { configmap = { data = { policy = "team", ["cidr-global"] = "192.168.0.200/29" } }, nodes = result.nodes,
+        settings = result.settings, mounted = { "team" } }
+    end
+    local printed = it.type('plan{namespace = "shop"}.warning')
+    assert.matches("policy team is mounted in the daemon and not asked in a session: the stock policy decided", printed)
+  end)
+
+  it("fails in a pipe for commands that fail", function()
+    local it = new_session()
+    for _, text in ipairs({ ":load /nonexistent", ":nope", "help nosuch" }) do
+      it.type(text)
+      assert.is_false(it.is_well, text)
+    end
+    for _, text in ipairs({ ":unload", "help", ":help", "help show" }) do
+      it.type(text)
+      assert.is_true(it.is_well, text)
+    end
   end)
 end)
 

@@ -8,7 +8,7 @@ local known = setmetatable({}, { __mode = "k" })
 
 -- What tables show of each, in this order; other fields come after them by name.
 collection.COLUMNS = {
-  services = { "name", "state", "action", "addresses", "node", "rule", "pool", "says", "message" },
+  services = { "name", "state", "action", "addresses", "node", "rule", "pool", "says", "message", "warning" },
   pools = { "name", "used", "size", "keys", "shared" },
   nodes = { "name", "state", "services", "interfaces", "says" },
   vips = { "address", "state", "interface", "services", "reason" },

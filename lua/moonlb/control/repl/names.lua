@@ -106,6 +106,26 @@ local function add_functions(env, session)
   end
 end
 
+-- The source, whose policies have the one that `:load` chose among them.
+local function with_chosen(session)
+  local function ask(_, request)
+    local chosen = session.policy
+    local row = chosen and { name = chosen.name, file = chosen.file, is_loaded = true, failures = chosen.failures,
+      note = "decides in this session", failed_tests = chosen.failed_tests }
+    if row and request.op == "get" and request.key == row.name then return row end
+    local result, message, code = session.source:ask(request)
+    if not row or type(result) ~= "table" then return result, message, code end
+    if request.op == "names" and row.name:sub(1, #request.prefix) == request.prefix then
+      result[#result + 1] = row.name
+    elseif request.op == "list" then
+      result.total = result.total + 1
+      if not result.after then result.items[#result.items + 1] = row end
+    end
+    return result
+  end
+  return { ask = ask }
+end
+
 --- @tparam table session  `source` (`:ask(request)`), `write(self, text)`, `paint`; its `environment` is filled in by
 -- this
 -- @treturn table  what the user sets is kept in it; the names are behind it and cannot be lost
@@ -115,6 +135,8 @@ function names.environment(session)
   for _, what in ipairs(names.COLLECTIONS) do
     base[what] = collection.new(function() return session.source end, what)
   end
+  local policies = with_chosen(session)
+  base.policy = collection.new(function() return policies end, "policy")
   add_functions(base, session)
   session.names = base
   session.environment = setmetatable({}, { __index = base, __metatable = "the session's names" })
