@@ -107,6 +107,8 @@ describe("a session", function()
     assert.equal("3\n2\n", it.type("#services, #services.shop"))
     assert.equal("1\t2\n", it.type("print(pools.global.used, pools.global.size)"))
     assert.equal("db\nweb\n", it.type("for name in pairs(services.shop) do print(name) end"))
+    assert.equal("0\n", it.type("n = 0 for _ in ipairs(services) do n = n + 1 if n > 9 then break end end print(n)"))
+    assert.equal("nil\n", it.type("services[1]"))
   end)
 
   it("changes nothing", function()
@@ -325,6 +327,31 @@ describe("a session", function()
       it.type(text)
       assert.is_true(it.is_well, text)
     end
+  end)
+end)
+
+describe("show.plain", function()
+  local function json_of(text)
+    local it = new_session()
+    local ok, message = it.session:evaluate(text, "json")
+    return ok and it.text:gsub("\n$", "") or message
+  end
+
+  it("keeps arrays arrays, and all that is in a table", function()
+    for text, json in pairs({
+      ["{1, 2, x = 3}"] = '{"1":1,"2":2,"x":3}', ["{1, 2}"] = "[1,2]", ["{1, nil, 3}"] = "[1,null,3]", ["{}"] = "{}",
+      ["{[5] = 1}"] = '{"5":1}', ["{[true] = 1}"] = '{"true":1}', ["services.nix"] = "[]", ["nil"] = "null",
+      ['plan{namespace = "x", ip = "bad"}.addresses'] = "[]", ["services.shop.web.addresses"] = '["192.168.0.200"]',
+      ['{"\\xff", "\\u{9b}", "\\u{202e}", "ä"}'] = '["\u{FFFD}","\\u009b","\\u202e","ä"]', ["{2.0}"] = "[2]",
+    }) do assert.equal(json, json_of(text), text) end
+  end)
+
+  it("says what JSON cannot", function()
+    assert.matches("one key \"1\" only", json_of('{1, x = 2, ["1"] = 3}'))
+    assert.matches("a function is no JSON value", json_of("{print}"))
+    assert.matches("a table is no JSON key", json_of("{[{}] = 1}"))
+    assert.matches("not a JSON number", json_of("0/0"))
+    assert.matches("too deep", json_of("(function() local t = {} t.t = t return t end)()"))
   end)
 end)
 

@@ -28,6 +28,7 @@ end
 local new
 
 local function index(proxy, key)
+  if type(key) == "number" then return nil end -- ipairs ends
   local self = known[proxy]
   key = tostring(key)
   if self.what == "services" and self.prefix == "" and not key:find("/", 1, true) then

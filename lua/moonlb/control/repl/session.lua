@@ -179,7 +179,7 @@ function Session:evaluate(text, output)
   if ok then
     ok, values = budget.call(function()
       if output ~= "json" then return show_values(self, values) end
-      for i = 1, math.max(1, values.n) do self:write(json.encode(show.plain(values[i])) .. "\n") end
+      for i = 1, math.max(1, values.n) do self:write(printable.json(json.encode(show.plain(values[i]))) .. "\n") end
     end, self.limits)
   end
   if ok then return true end

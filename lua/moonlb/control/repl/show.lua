@@ -3,6 +3,7 @@
 -- @module moonlb.control.repl.show
 local cjson = require("cjson")
 local collection = require("moonlb.control.repl.collection")
+local json = require("moonlb.json")
 local printable = require("moonlb.printable")
 local tables = require("moonlb.cli.table")
 
@@ -219,28 +220,58 @@ function show.inline(value)
   return inline(value, 0)
 end
 
-local function plain(value, depth)
+local plain
+
+-- Whether all keys are of the array's part.
+local function is_array(value)
+  local mark = json.kind(value)
+  if mark then return mark == "array" end
+  local length = rawlen(value)
+  for key in next, value do
+    if not (math.type(key) == "integer" and key >= 1 and key <= length) then return false end
+  end
+  return length > 0
+end
+
+local function plain_array(value, depth)
+  local list = json.array()
+  for i = 1, rawlen(value) do
+    local item = rawget(value, i)
+    if item == nil then item = json.null end
+    list[i] = plain(item, depth + 1)
+  end
+  return list
+end
+
+local function plain_object(value, depth)
+  local object = json.object()
+  for key, item in next, value do
+    if type(key) == "table" or type(key) == "function" then error(("a %s is no JSON key"):format(type(key)), 0) end
+    local name = printable.utf8(type(key) == "number" and number(key) or tostring(key))
+    if object[name] ~= nil then error(("JSON has one key %q only"):format(name), 0) end
+    object[name] = plain(item, depth + 1)
+  end
+  return object
+end
+
+function plain(value, depth)
+  local kind = type(value)
+  if value == nil or value == json.null or kind == "boolean" then return value end
+  if kind == "string" then return printable.utf8(value) end
+  if kind == "number" then return math.tointeger(value) or value end
+  if kind ~= "table" then error(("a %s is no JSON value"):format(kind), 0) end
+  if depth > 32 then error("too deep for JSON", 0) end
   if collection.of(value) then
-    local list = {}
+    local list = json.array()
     for _, row in pairs(value) do list[#list + 1] = row end
     value = list
   end
-  if type(value) == "number" then return math.tointeger(value) or value end
-  if type(value) ~= "table" then
-    if type(value) == "function" then error("a function is no JSON value", 0) end
-    return value
-  end
-  if depth > 32 then error("too deep for JSON", 0) end
-  local result, length = {}, rawlen(value)
-  for key, item in next, value do
-    if length > 0 and math.type(key) ~= "integer" then key = tostring(key) end
-    result[length == 0 and tostring(key) or key] = plain(item, depth + 1)
-  end
-  return result
+  return is_array(value) and plain_array(value, depth) or plain_object(value, depth)
 end
 
---- What of a value JSON can say; a collection is read whole.
--- @return for `moonlb.json`; raises for functions
+--- What of a value JSON can say; a collection is read whole. Text that is no UTF-8 gets U+FFFD for its bytes; a table
+-- with an array's part and other keys is an object.
+-- @return for `moonlb.json`; raises for what JSON cannot say
 function show.plain(value)
   return plain(value, 0)
 end
