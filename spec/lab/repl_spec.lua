@@ -255,6 +255,9 @@ describe("moonlb eval", function()
     assert.matches("default", value("policy"))
     assert.equal("(none)", value("leases"))
     assert.equal("(none)", value("mappings"))
+    assert.equal("[]", value("leases", "-o", "json"))
+    assert.equal("[]", value('who_has("10.77.0.99").answers', "-o", "json"))
+    assert.equal("0", value("local n = 0 for _ in ipairs(services) do n = n + 1 if n > 9 then break end end return n"))
     assert.matches("demo/web: it has no ready endpoint", value([[explain("demo/web").sentence]])) -- nobody made one
     temporary.remove(folder)
   end, { timeout = 90 }))
@@ -279,6 +282,62 @@ describe("moonlb eval", function()
     assert.matches("control session may write", it.output.node1)
     assert.matches("reason=WriteSession", it.output.node1)
     assert.equal(1, eval(folder, "--write", 'announce("10.77.0.1")').code)
+    temporary.remove(folder)
+  end, { timeout = 90 }))
+
+  it("moves an address to a node that takes it, gives it up, and says what became of it", lab.test(function(it)
+    local folders, owner = {}, nil
+    for _, name in ipairs({ "node1", "node2" }) do
+      folders[name] = temporary.folder("moonlb-repl")
+      assert(it.kube:create("/api/v1/nodes", { metadata = { name = name } }))
+      it:moonlb(name, { "--state-dir", folders[name] })
+    end
+    it:service("web")
+    local ip = it:until_address("web")
+    local function is_held(name)
+      local row = client.call(folders[name] .. "/control.sock", { op = "get", what = "vips", key = ip })
+      return type(row) == "table" and (row.state == "held" or row.state == "announcing")
+    end
+    loop.until_true(function()
+      owner = is_held("node1") and "node1" or is_held("node2") and "node2"
+      return owner
+    end, 15, "announced")
+    require("moonlb.async").sleep(2) -- both hear each other
+    local other = owner == "node1" and "node2" or "node1"
+    local function move(target) return eval(folders[owner], "--write", ("move(%q, %q)"):format(ip, target)) end
+    local done = move("nobody")
+    assert.equal(1, done.code)
+    assert.matches("not moved to nobody: no moonlb of that name is heard; those that are: node%d, node%d", done.stderr)
+    done = move(other)
+    assert.equal("", done.stderr)
+    assert.matches("from +" .. owner .. "\nnode +" .. other .. "\nseconds +0%.%d+", done.stdout)
+    loop.until_true(function() return is_held(other) and not is_held(owner) end, 10, "moved")
+    owner, other = other, owner
+    done = eval(folders[owner], "--write", ("release(%q)"):format(ip))
+    assert.equal("", done.stderr)
+    assert.matches("was_here +true", done.stdout)
+    loop.until_true(function() return is_held(other) and not is_held(owner) end, 15, "taken over")
+    for _, folder in pairs(folders) do temporary.remove(folder) end
+  end, { timeout = 90, count = 2 }))
+
+  it("sets the level of the daemon's log until the session ends", lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    loop.until_true(function() return uv.fs_stat(folder .. "/control.sock") end, 10, "the control socket")
+    local socket = folder .. "/control.sock"
+    assert.matches("debug, info, warn or error expected", eval(folder, 'log("loud")').stderr)
+    local session = assert(client.connect(socket))
+    assert.same({ level = "error", before = "info" }, session:call({ op = "log", level = "error" }))
+    local function says_info(name)
+      local before = #it.output.node1
+      it:service(name)
+      it:until_address(name)
+      return it.output.node1:find("level=info", before + 1, true) ~= nil
+    end
+    assert.is_false(says_info("web"))
+    session:close()
+    require("moonlb.async").sleep(0.5)
+    assert.is_true(says_info("again"))
     temporary.remove(folder)
   end, { timeout = 90 }))
 
