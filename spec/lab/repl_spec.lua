@@ -246,6 +246,15 @@ describe("moonlb eval", function()
     assert.equal("true", value('probe("10.77.0.99").free'))
     assert.equal("false", value('probe("10.77.0.1").free'))
     assert.equal("false", value('probe("fd77::1").free'))
+    local own = it:on("node1", "ip", "-o", "-4", "address", "show", "dev", "eth0").output:match("inet ([%d.]+)")
+    for taken, why in pairs({ [own] = "this node's own, on eth0",
+      ["10.77.0.255"] = "broadcast address", ["10.77.0.0"] = "network address", ["224.0.0.1"] = "a multicast address",
+      ["127.0.0.1"] = "a loopback address",
+      ["255.255.255.255"] = "a broadcast address", ["8.8.8.8"] = "in no subnet of eth0",
+      ["2001:db8::1"] = "in no subnet",
+      ["10.77.0.1"] = "answers for it: a stranger", [ip] = "given to Service demo/web" }) do
+      assert.matches("^false\n.*" .. why, value(('local p = probe(%q) return p.free, p.why'):format(taken)))
+    end
     assert.equal("10.77.0.129", value('plan{namespace="demo", name="next"}.addresses[1]'))
     assert.equal("0", value("queue().allocator.waiting"))
     assert(it:curl(ip)) -- the node answers the client, and knows it from then on

@@ -9,9 +9,8 @@ local show = require("moonlb.control.repl.show")
 local temporary = require("spec.support.temporary")
 local tables = require("moonlb.cli.table")
 
-local function new_session(limits)
-  local source = offline.open(assert(manifests.read({ "manifests/examples/shop.yaml" })),
-    { configmap = "kube-system/kubevip" })
+local function session_on(objects, limits)
+  local source = offline.open(objects, { configmap = "kube-system/kubevip" })
   local it = { text = "" }
   it.session = session.new({ source = source, limits = limits, has_colour = false,
     write = function(text) it.text = it.text .. text end })
@@ -22,6 +21,15 @@ local function new_session(limits)
     return it.text
   end
   return it
+end
+
+local function new_session(limits)
+  return session_on(assert(manifests.read({ "manifests/examples/shop.yaml" })), limits)
+end
+
+local function service(namespace, name)
+  return { kind = "Service", metadata = { namespace = namespace, name = name },
+    spec = { type = "LoadBalancer", ports = { { port = 80 } } } }
 end
 
 describe("chunk.lift", function()
@@ -109,6 +117,23 @@ describe("a session", function()
     assert.equal("db\nweb\n", it.type("for name in pairs(services.shop) do print(name) end"))
     assert.equal("0\n", it.type("n = 0 for _ in ipairs(services) do n = n + 1 if n > 9 then break end end print(n)"))
     assert.equal("nil\n", it.type("services[1]"))
+  end)
+
+  it("shows more rows than a page has, when it is asked to", function()
+    local objects = {}
+    for i = 1, 120 do objects[i] = service("shop", ("web%03d"):format(i)) end
+    local it = session_on(objects)
+    assert.matches("shop/web040[^\n]*\n… and 80 more\n$", it.type("services"))
+    assert.matches("shop/web100[^\n]*\n… and 20 more\n$", it.type("show(services, 100)"))
+    assert.matches("shop/web120[^\n]*\n$", it.type("show(services, 200)"))
+    assert.matches("shop/web120[^\n]*\n$", it.type("show(services.shop)"))
+    assert.matches("shop/web001[^\n]*\n… and 119 more\n$", it.type("show(services, 0)"))
+  end)
+
+  it("prints all lines of a text", function()
+    local it = new_session()
+    assert.equal("a\nb\tc\\x1b\n", it.type('print("a\\nb", "c\\27")'))
+    assert.equal("a\tb\n\n", it.type('"a\\tb\\n"'))
   end)
 
   it("changes nothing", function()
@@ -416,6 +441,21 @@ describe("complete.at", function()
     assert.same({ "tion", "" }, { at("services.shop.web.ac") })
     assert.same({ "ha", "" }, { at("mine.alp") })
     assert.same({ "", "album  alpha" }, { at("mine.al") })
+  end)
+
+  it("completes behind namespaces and Services whose names are no names of Lua", function()
+    local function with_hyphens(before)
+      local it = session_on({ service("my-team", "web-shop"), service("my-team", "api") })
+      return complete.at(it.session, before)
+    end
+    assert.same({ 'y-team"]', "" }, { with_hyphens('services["m') })
+    assert.same({ 'b-shop"]', "" }, { with_hyphens('services["my-team"]["we') })
+    assert.same({ "", '["web-shop"]  api' }, { with_hyphens('services["my-team"].') })
+    assert.same({ "", '["web-shop"]  api' }, { with_hyphens('print("a" .. "b", services["my-team"].') })
+    assert.same({ "pi", "" }, { with_hyphens('services["my-team"].a') })
+    assert.same({ "tion", "" }, { with_hyphens('services["my-team"]["web-shop"].ac') })
+    assert.same({ 'op"]', "" }, { with_hyphens('("x").."y" == services["my-team"]["web-sh') })
+    assert.same({ "tion", "" }, { with_hyphens('services["my-team/web-shop"].ac') })
   end)
 
   it("completes within quotes", function()

@@ -49,6 +49,19 @@ function collection.page(proxy, request)
   return ask(self, request)
 end
 
+--- The first rows, of as many pages as they take.
+-- @tparam integer most
+-- @treturn table  array of rows, at least `most` if there are so many
+-- @treturn integer  how many there are
+function collection.rows(proxy, most)
+  local rows, page = {}, nil
+  repeat
+    page = collection.page(proxy, { after = page and page.after, limit = most - #rows })
+    table.move(page.items, 1, #page.items, #rows + 1, rows)
+  until #rows >= most or not page.after
+  return rows, page.total
+end
+
 local function each(proxy)
   local self, page, at = known[proxy], nil, 0
   return function()

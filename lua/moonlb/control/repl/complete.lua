@@ -37,6 +37,19 @@ local function follow(environment, names, path)
   return value
 end
 
+-- The path such as `services.shop["web-1"]` that a text ends in; nil when it ends in none.
+local function path_at_end(text)
+  local last = #text
+  while true do
+    local before = text:sub(1, last)
+    local from = before:find('%[["\'][^"\']*["\']%]$') or before:find("%.[%a_][%w_]*$")
+    if not from then break end
+    last = from - 1
+  end
+  local root = text:sub(1, last):match("[%a_][%w_]*$")
+  return root and text:sub(last - #root + 1)
+end
+
 local function keys_of(value, prefix)
   if collection.of(value) then return collection.names(value, prefix) end
   local keys = {}
@@ -95,7 +108,8 @@ end
 
 -- Within quotes after `what[` or `function(`.
 local function in_quotes(environment, names, before)
-  local path, quote, prefix = before:match('([%a_][%w_%.]*)%[(["\'])([^"\']*)$')
+  local outer, quote, prefix = before:match('^(.*)%[(["\'])([^"\']*)$')
+  local path = outer and path_at_end(outer)
   if path then
     local value = follow(environment, names, path)
     if type(value) ~= "table" then return "", "" end
@@ -128,7 +142,8 @@ function complete.at(session, before)
   end
   local topic = before:match("^%s*help%s+([%a_]*)$")
   if topic then return result(names_from({}, names, topic), topic) end
-  local path, prefix = before:match('([%a_][%w_%.%[%]"\'/:%-]*)%.([%w_]*)$')
+  local outer, prefix = before:match("^(.*)%.([%w_]*)$")
+  local path = outer and path_at_end(outer)
   if path then
     local value = follow(environment, names, path)
     if type(value) ~= "table" then return "", "" end

@@ -17,6 +17,7 @@ local names = {}
 --- The collections, in the order of the help.
 names.COLLECTIONS = { "services", "pools", "nodes", "vips", "leases", "mappings", "policy", "config" }
 
+local MOST_ROWS = 1000 -- that `show` prints
 local LOOK, LONGEST = 1, 3600 -- seconds between two looks of `watch`; at most so long
 
 -- A result, or the error that it is for who typed.
@@ -49,7 +50,10 @@ end
 
 local function probe(session, text)
   local result = asker(session, "who_has", "address")(text)
-  result.free = #result.answers == 0 and not result.here
+  local first = result.answers[1]
+  result.why = first and ("%s answers for it: %s"):format(first.mac, first.who)
+    or result.taken or result.here and "this node announces it: " .. result.here or nil
+  result.free, result.taken = result.why == nil, nil
   return result
 end
 
@@ -77,7 +81,7 @@ local function printer(session)
   return function(...)
     local parts = table.pack(...)
     for i = 1, parts.n do
-      parts[i] = type(parts[i]) == "string" and show.lines(parts[i], {})[1] or show.inline(parts[i])
+      parts[i] = type(parts[i]) == "string" and table.concat(show.lines(parts[i], {}), "\n") or show.inline(parts[i])
     end
     session:write(table.concat(parts, "\t") .. "\n")
   end
@@ -98,7 +102,8 @@ local function add_functions(env, session)
   env.reload = asker(session, "reload")
   env.print = printer(session)
   env.show = function(value, rows)
-    local lines = show.lines(value, { paint = session.paint, rows = math.min(100, tonumber(rows) or 100) })
+    rows = math.max(1, math.min(MOST_ROWS, math.tointeger(tonumber(rows) or MOST_ROWS) or MOST_ROWS))
+    local lines = show.lines(value, { paint = session.paint, rows = rows })
     session:write(table.concat(lines, "\n") .. "\n")
   end
   env.help = function(name)

@@ -175,7 +175,9 @@ end
 
 local function lines_of(text)
   local lines = {}
-  for line in (text .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable.escape(line) end
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    lines[#lines + 1] = line:gsub("[^\t]+", printable.escape) -- a tab steers nothing
+  end
   return lines
 end
 
@@ -202,8 +204,8 @@ function show.lines(value, options)
   end
   local about = collection.of(value)
   if about then
-    local page = collection.page(value, { limit = options.rows or show.ROWS })
-    return rows_lines(page.items, page.total, collection.COLUMNS[about.what], options)
+    local rows, total = collection.rows(value, options.rows or show.ROWS)
+    return rows_lines(rows, total, collection.COLUMNS[about.what], options)
   end
   if type(value) == "string" then return lines_of(value) end
   if type(value) ~= "table" then return { inline(value, 0) } end
