@@ -1,8 +1,11 @@
 -- The repl against a running daemon, at a real terminal: tmux types, as a person would, and shows the screen.
 local client = require("moonlb.control.client")
+local help = require("moonlb.control.repl.help")
 local lab = require("spec.support.lab")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
+local remote = require("moonlb.control.repl.remote")
+local sessions = require("moonlb.control.repl.session")
 local temporary = require("spec.support.temporary")
 local uv = require("luv")
 
@@ -199,6 +202,12 @@ local function as_shown(text)
   return (text:gsub("([^\n]*)\t", function(before) return before .. (" "):rep(8 - #before % 8) end):gsub(" +\n", "\n"))
 end
 
+-- What is typed before there is a prompt would be echoed twice.
+local function prompts(screen)
+  local text = screen:text()
+  return select(2, text:gsub("moonlb>", "")) + select(2, text:gsub("\n     %.%.", ""))
+end
+
 describe("README.md's screen", function()
   it("is what a terminal shows when those lines are typed", loop.test(function()
     local file = assert(io.open("README.md"))
@@ -209,7 +218,11 @@ describe("README.md's screen", function()
     screen:shows("moonlb>")
     for line in screen_text:gmatch("[^\n]+") do
       local typed = line:match("^moonlb> (.*)$") or line:match("^     %.%. (.*)$")
-      if typed then screen:type(typed, "Enter") end
+      if typed then
+        local before = prompts(screen)
+        screen:type(typed, "Enter")
+        loop.until_true(function() return prompts(screen) > before end, 5, "a prompt after " .. typed)
+      end
     end
     screen:shows(as_shown(screen_text) .. "moonlb>", true)
     screen:tmux("kill-server")
@@ -328,6 +341,32 @@ describe("moonlb eval", function()
     loop.until_true(function() return is_held(other) and not is_held(owner) end, 15, "taken over")
     for _, folder in pairs(folders) do temporary.remove(folder) end
   end, { timeout = 90, count = 2 }))
+
+  it("does what the examples of its help say, as they are", lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    it:service("web-shop")
+    local ip = it:until_address("web-shop")
+    loop.until_true(function() return it:is_answered(ip) end, 10, "announced")
+    local source = assert(remote.open(folder .. "/control.sock"))
+    local said = {}
+    local session = sessions.new({ source = source, has_colour = false,
+      write = function(text) said[#said + 1] = text end })
+    local function enter(line)
+      said = {}
+      local _, is_well = session:enter(line)
+      return table.concat(said), is_well
+    end
+    for _, entry in ipairs(help.ENTRIES) do
+      local example = enter("help " .. entry[1]):match("example: (.-)\n$"):gsub("30%)", "1)")
+      local printed, is_well = enter(example)
+      assert.truthy(is_well or printed:find("begin the session with --write", 1, true), example .. "\n" .. printed)
+      assert.is_nil(printed:find("^nil"), example .. "\n" .. printed)
+    end
+    assert.matches("10.77.0.128", (enter('services.demo["web-shop"].addresses')))
+    source:close()
+    temporary.remove(folder)
+  end, { timeout = 90 }))
 
   it("sets the level of the daemon's log until the session ends", lab.test(function(it)
     local folder = temporary.folder("moonlb-repl")

@@ -242,8 +242,9 @@ describe("a session", function()
     assert.equal("1\n", it.type("1"))
   end)
 
-  it("explains every name with an example that is Lua", function()
+  it("explains every name with an example that works as it is, or says what it needs", function()
     local it = new_session()
+    it.session.names.watch = function() end	-- takes its time
     local list = it.type("help")
     for _, entry in ipairs(help.ENTRIES) do
       assert.truthy(list:find(entry[1], 1, true), entry[1])
@@ -251,7 +252,9 @@ describe("a session", function()
       local text = it.type("help " .. entry[1])
       assert.matches("example: ", text)
       local example = text:match("example: (.-)\n")
-      assert.truthy(example:match("^help") or chunk.compile(example, {}), example)
+      local printed = it.type(example)
+      assert.truthy(it.is_well or printed:find("asks a running daemon: this session is on files", 1, true), example)
+      assert.is_nil(printed:find("nil", 1, true), example .. "\n" .. printed)
     end
     assert.matches("no such name", it.type("help nobody"))
     assert.matches("no such command", it.type(":nonsense"))

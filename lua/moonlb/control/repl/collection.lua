@@ -3,6 +3,11 @@
 -- @module moonlb.control.repl.collection
 local collection = {}
 
+--- What leads to a key of a table: `.web`, `["web-1"]`.
+function collection.accessor(key)
+  return key:match("^[%a_][%w_]*$") and "." .. key or ("[%q]"):format(key)
+end
+
 -- proxy -> `{what=, prefix=, source=}`; a proxy itself is empty, so that nothing in it can be changed.
 local known = setmetatable({}, { __mode = "k" })
 

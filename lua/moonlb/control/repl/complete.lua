@@ -12,11 +12,6 @@ local COMMANDS = { ":help", ":load ", ":quit", ":unload" }
 
 local function is_name(text) return text:match("^[%a_][%w_]*$") ~= nil end
 
--- What a key of a table looks like after it: `.web`, `["web-1"]`.
-local function accessor(key)
-  return is_name(key) and "." .. key or ("[%q]"):format(key)
-end
-
 local function add(list, prefix, text)
   if text:sub(1, #prefix) == prefix and #list < MOST then list[#list + 1] = text end
 end
@@ -99,7 +94,7 @@ end
 local function after_dot(value, prefix)
   local plain, shown = {}, {}
   for _, key in ipairs(keys_of(value, prefix)) do
-    if is_name(key) then plain[#plain + 1] = key else shown[#shown + 1] = accessor(key) end
+    if is_name(key) then plain[#plain + 1] = key else shown[#shown + 1] = collection.accessor(key) end
   end
   if #shown == 0 then return result(plain, prefix) end
   table.move(plain, 1, #plain, #shown + 1, shown)

@@ -107,7 +107,7 @@ local function add_functions(env, session)
     session:write(table.concat(lines, "\n") .. "\n")
   end
   env.help = function(name)
-    session:write((name and help.about(tostring(name)) or help.all()) .. "\n")
+    session:write((name and help.about(tostring(name), session.names) or help.all()) .. "\n")
   end
 end
 

@@ -82,9 +82,18 @@ end
 
 local OPERATIONS = {}
 
-function OPERATIONS.list(self, request) return self.views:list(request) end
-function OPERATIONS.get(self, request) return self.views:get(request) end
-function OPERATIONS.names(self, request) return self.views:names(request) end
+local LIVE = { vips = true, leases = true, mappings = true } -- no file has any
+
+local function no_daemon(what)
+  return nil, ("%s asks a running daemon: this session is on files"):format(what), "ENOTSUP"
+end
+
+for _, method in ipairs({ "list", "get", "names" }) do
+  OPERATIONS[method] = function(self, request)
+    if LIVE[request.what] then return no_daemon(request.what) end
+    return self.views[method](self.views, request)
+  end
+end
 
 function OPERATIONS.basis(self)
   local nodes = {}
@@ -105,7 +114,7 @@ end
 function Offline:ask(request)
   local operation = OPERATIONS[request.op]
   if operation then return operation(self, request) end
-  return nil, ("%s asks a running daemon: this session is on files"):format(request.op), "ENOTSUP"
+  return no_daemon(request.op)
 end
 
 function Offline.close() end

@@ -47,7 +47,7 @@ local COMMANDS = {}
 -- Each takes the session and the rest of the line, and returns whether it went well.
 
 function COMMANDS.help(self, topic)
-  local text = topic == "" and help.all() or help.about(topic)
+  local text = topic == "" and help.all() or help.about(topic, self.names)
   if not text then
     complain(self, topic .. ": no such name; help lists them")
     return false
