@@ -384,9 +384,39 @@ describe("show.plain", function()
 end)
 
 describe("show.lines", function()
-  local function text_of(value, rows)
-    return table.concat(show.lines(value, { paint = tables.painter(false), rows = rows }), "\n")
+  local function text_of(value, rows, width)
+    return table.concat(show.lines(value, { paint = tables.painter(false), rows = rows, width = width }), "\n")
   end
+
+  it("fits the terminal, where there is one", function()
+    local long = ("ä"):rep(100)
+    local value = { { name = "a", b = long, c = long, d = "short" }, { name = "b", b = "x", c = "y", d = "z" } }
+    for _, it in ipairs({ value, { x = long, rows = value }, { long, long }, { [long] = long } }) do
+      for width = 60, 140, 20 do
+        for line in text_of(it, nil, width):gmatch("[^\n]+") do assert.is_true(utf8.len(line) <= width, line) end
+      end
+    end
+    assert.equal("NAME  B          C           D\na     ääääääää…", text_of(value, nil, 34):match("^.-…"))
+    assert.equal("NAME              SAYS\nabcdefghijklmnop  ssssss…",
+      text_of({ { name = "abcdefghijklmnop", says = ("s"):rep(50) } }, nil, 25))
+    assert.equal("x  " .. ("y"):rep(44) .. "… (200 bytes)", text_of({ x = ("y"):rep(200) }, nil, 60))
+    assert.truthy(text_of(value):find(("ä"):rep(59) .. "…", 1, true))
+  end)
+
+  it("cuts a long text at a terminal only, with a count", function()
+    local long = ("x"):rep(20000)
+    assert.equal(long, text_of(long))
+    assert.equal(long:sub(1, 16384) .. "\n… and 3616 more bytes", text_of(long, nil, 80))
+  end)
+
+  it("shows times as people write them", function()
+    assert.equal("since  2026-11-30 09:15:02 UTC", text_of({ since = 1796030102 }))
+    assert.equal("AT                       N\n2026-11-30 09:15:02 UTC  1796030102",
+      text_of({ { at = 1796030102.7, n = 1796030102 } }))
+    assert.matches("{expires=2026%-11%-30 09:15:02 UTC}", text_of({ { { expires = 1796030102 } } }))
+    assert.equal("since  12", text_of({ since = 12 }))
+    assert.equal(1796030102, show.plain({ since = 1796030102 }).since)
+  end)
 
   it("aligns records, and counts what it leaves out", function()
     assert.equal("NAME  AGE\na     1\nbcd   22", text_of({ { name = "a", age = 1 }, { name = "bcd", age = 22 } }))

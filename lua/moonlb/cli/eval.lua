@@ -27,6 +27,7 @@ function eval.run(args)
   end
   edit.limit_memory(MEMORY)
   local self = session.new({ source = source, has_colour = tables.wants_colour(),
+    width = tables.terminal_width,
     write = function(text) io.stdout:write(text) end })
   local ok, problem = self:evaluate(args.expression, args.output)
   source:close()

@@ -68,7 +68,7 @@ local function watch(session, expression, seconds)
   seconds = math.min(LONGEST, tonumber(seconds) or 10)
   local before
   for passed = 0, seconds, LOOK do
-    local text = table.concat(show.lines(evaluate(session, expression), { paint = session.paint }), "\n")
+    local text = session:text_of(evaluate(session, expression))
     if text ~= before then session:write(("%s\n"):format(text)) end
     before = text
     if passed + LOOK > seconds then break end
@@ -103,8 +103,7 @@ local function add_functions(env, session)
   env.print = printer(session)
   env.show = function(value, rows)
     rows = math.max(1, math.min(MOST_ROWS, math.tointeger(tonumber(rows) or MOST_ROWS) or MOST_ROWS))
-    local lines = show.lines(value, { paint = session.paint, rows = rows })
-    session:write(table.concat(lines, "\n") .. "\n")
+    session:write(session:text_of(value, rows) .. "\n")
   end
   env.help = function(name)
     session:write((name and help.about(tostring(name), session.names) or help.all()) .. "\n")
@@ -131,8 +130,8 @@ local function with_chosen(session)
   return { ask = ask }
 end
 
---- @tparam table session  `source` (`:ask(request)`), `write(self, text)`, `paint`; its `environment` is filled in by
--- this
+--- @tparam table session  `source` (`:ask(request)`), `write(self, text)`, `text_of(self, value, rows)`; its
+-- `environment` is filled in by this
 -- @treturn table  what the user sets is kept in it; the names are behind it and cannot be lost
 function names.environment(session)
   local base = environment.new({})

@@ -18,11 +18,12 @@ Session.__index = Session
 local LONGEST = 256 << 10 -- bytes of one input
 local SHOWN_TESTS = 5
 
---- @tparam table options  `source` (`:ask(request)`), `write(text)`, `has_colour`, `limits` (of `budget.call`)
+--- @tparam table options  `source` (`:ask(request)`), `write(text)`, `has_colour`, `width()` (of the terminal, or
+-- nil), `limits` (of `budget.call`)
 -- @treturn Session
 function session.new(options)
   local self = setmetatable({ source = options.source, out = options.write, limits = options.limits,
-    paint = tables.painter(options.has_colour) }, Session)
+    width = options.width or function() end, paint = tables.painter(options.has_colour) }, Session)
   names.environment(self)
   return self
 end
@@ -36,10 +37,15 @@ local function complain(self, message)
   self:write(self.paint(message, "red") .. "\n")
 end
 
+--- A value as text, as the terminal has room for it.
+-- @tparam[opt] integer rows
+-- @treturn string  lines, the last one without its end
+function Session:text_of(value, rows)
+  return table.concat(show.lines(value, { paint = self.paint, width = self.width(), rows = rows }), "\n")
+end
+
 local function show_values(self, values)
-  for i = 1, values.n do
-    self:write(table.concat(show.lines(values[i], { paint = self.paint }), "\n") .. "\n")
-  end
+  for i = 1, values.n do self:write(self:text_of(values[i]) .. "\n") end
 end
 
 local COMMANDS = {}

@@ -11,12 +11,16 @@ local show = {}
 
 show.ROWS, show.ITEMS = 40, 8
 local DEPTH, CELL, LONGEST = 3, 60, 200
+local LONGEST_SHOWN = 16 << 10 -- bytes of a text of its own at a terminal
 
--- `text` is UTF-8.
-local function cut(text, most)
-  if utf8.len(text) <= most then return text end
-  return text:sub(1, utf8.offset(text, most) - 1) .. "…"
-end
+-- Fields that tell what a row is about: the last ones to be cut.
+local KEYS = { name = true, namespace = true, key = true, address = true, addresses = true, state = true }
+
+-- Fields that are times, in seconds since 1970.
+local TIMES = { since = true, at = true, expires = true }
+local FIRST_TIME, LAST_TIME = 1e9, 1e11
+
+local cut = tables.cut
 
 local function quoted(text)
   if #text <= LONGEST then return '"' .. printable.escape(text) .. '"' end
@@ -47,6 +51,12 @@ end
 
 local inline
 
+-- A field's time as people write it; nil when it is none.
+local function time_of(name, value)
+  if not TIMES[name] or type(value) ~= "number" or value < FIRST_TIME or value > LAST_TIME then return nil end
+  return os.date("!%Y-%m-%d %H:%M:%S UTC", math.floor(value))
+end
+
 local function key_text(key)
   if type(key) == "string" and key:match("^[%a_][%w_]*$") then return key end
   return "[" .. inline(key, DEPTH) .. "]"
@@ -63,7 +73,10 @@ local function inline_table(value, depth)
   local left = length - #parts
   for _, key in ipairs(keys) do
     if #parts >= show.ITEMS then left = left + 1
-    else parts[#parts + 1] = key_text(key) .. "=" .. inline(rawget(value, key), depth + 1) end
+    else
+      local item = rawget(value, key)
+      parts[#parts + 1] = key_text(key) .. "=" .. (time_of(key, item) or inline(item, depth + 1))
+    end
   end
   if left > 0 then parts[#parts + 1] = ("… %d more"):format(left) end
   return "{" .. table.concat(parts, ", ") .. "}"
@@ -80,8 +93,10 @@ function inline(value, depth)
   return "(" .. kind .. ")"
 end
 
--- In a cell: texts bare, arrays of plain values with commas.
-local function cell(value)
+-- In a cell: texts bare, arrays of plain values with commas. `name`: of the field that it is.
+local function cell(value, name)
+  local time = time_of(name, value)
+  if time then return time end
   if value == nil or value == cjson.null then return "" end
   if type(value) == "string" then return printable.escape(value) end
   if type(value) ~= "table" or collection.of(value) then return inline(value, 0) end
@@ -129,15 +144,17 @@ end
 
 local function rows_lines(rows, total, first, options)
   local names, titles, cells = columns_of(rows, first), {}, {}
-  for i, name in ipairs(names) do titles[i] = { title = name:upper(), is_right = name == "used" or name == "size" } end
+  for i, name in ipairs(names) do
+    titles[i] = { title = name:upper(), is_right = name == "used" or name == "size", is_key = KEYS[name] }
+  end
   for i = 1, math.min(#rows, options.rows or show.ROWS) do
     cells[i] = {}
     for j, name in ipairs(names) do
-      cells[i][j] = cut(cell(rawget(rows[i], name)), j == #names and 2 * CELL or CELL)
+      cells[i][j] = cut(cell(rawget(rows[i], name), name), j == #names and 2 * CELL or CELL)
     end
   end
   if #cells == 0 then return { "(none)" } end
-  local lines = tables.lines(titles, cells, options.paint)
+  local lines = tables.lines(titles, cells, options.paint, options.width)
   if total > #cells then lines[#lines + 1] = ("… and %d more"):format(total - #cells) end
   return lines
 end
@@ -151,20 +168,31 @@ local function all_rows(value)
   return true
 end
 
+-- A text that is cut says how long it is.
+local function cut_value(value, text, most)
+  if type(value) ~= "string" or utf8.len(text) <= most then return cut(text, most) end
+  local count = (" (%d bytes)"):format(#value)
+  return cut(text, math.max(1, most - #count)) .. count
+end
+
 local function record_lines(value, options)
   local keys, length = keys_of(value)
   local lines, widest, limit = {}, 0, options.rows or show.ROWS
-  for i = 1, math.min(length, limit) do lines[i] = cut(inline(rawget(value, i), 1), 2 * CELL) end
-  for i = 1, math.min(#keys, limit) do widest = math.max(widest, #cell(keys[i])) end
+  local most = math.min(options.width or math.huge, 2 * CELL)
+  local nested = { paint = options.paint, rows = options.rows, width = options.width and options.width - 2 }
+  for i = 1, math.min(length, limit) do lines[i] = cut(inline(rawget(value, i), 1), most) end
+  for i = 1, math.min(#keys, limit) do widest = math.max(widest, utf8.len(cell(keys[i]))) end
+  widest = math.min(40, widest, options.width and options.width // 2 or 40)
+  if options.width then most = math.max(1, math.min(most, options.width - widest - 2)) end
   for i = 1, math.min(#keys, limit) do
-    local name = cut(cell(keys[i]), 40)
-    local padding = (" "):rep(math.min(40, widest) - (utf8.len(name) or #name))
+    local name = cut(cell(keys[i]), widest)
+    local padding = (" "):rep(widest - utf8.len(name))
     local item = rawget(value, keys[i])
     if type(item) == "table" and not collection.of(item) and all_rows(item) then
       lines[#lines + 1] = options.paint(name, "dim")
-      for _, line in ipairs(rows_lines(item, rawlen(item), nil, options)) do lines[#lines + 1] = "  " .. line end
+      for _, line in ipairs(rows_lines(item, rawlen(item), nil, nested)) do lines[#lines + 1] = "  " .. line end
     else
-      local line = options.paint(name .. padding, "dim") .. "  " .. cut(cell(item), 2 * CELL)
+      local line = options.paint(name .. padding, "dim") .. "  " .. cut_value(item, cell(item, keys[i]), most)
       lines[#lines + 1] = line:gsub("%s+$", "")
     end
   end
@@ -173,11 +201,17 @@ local function record_lines(value, options)
   return #lines > 0 and lines or { "{}" }
 end
 
-local function lines_of(text)
-  local lines = {}
+-- A terminal gets the beginning of what is long; a pipe all of it.
+local function lines_of(text, is_terminal)
+  local lines, left = {}, 0
+  if is_terminal and #text > LONGEST_SHOWN then
+    left = #text - LONGEST_SHOWN
+    text = text:sub(1, LONGEST_SHOWN)
+  end
   for line in (text .. "\n"):gmatch("(.-)\n") do
     lines[#lines + 1] = line:gsub("[^\t]+", printable.escape) -- a tab steers nothing
   end
+  if left > 0 then lines[#lines + 1] = ("… and %d more bytes"):format(left) end
   return lines
 end
 
@@ -194,7 +228,8 @@ function show.as_page(value, write)
 end
 
 --- @param value  anything
--- @tparam table options  `paint` (of `moonlb.cli.table`), `rows` (how many are shown)
+-- @tparam table options  `paint` (of `moonlb.cli.table`), `rows` (how many are shown), `width` (of the terminal, which
+-- it has to fit; nil: there is none)
 -- @treturn table  lines
 function show.lines(value, options)
   if value == cjson.null then value = nil end
@@ -207,7 +242,7 @@ function show.lines(value, options)
     local rows, total = collection.rows(value, options.rows or show.ROWS)
     return rows_lines(rows, total, collection.COLUMNS[about.what], options)
   end
-  if type(value) == "string" then return lines_of(value) end
+  if type(value) == "string" then return lines_of(value, options.width ~= nil) end
   if type(value) ~= "table" then return { inline(value, 0) } end
   if all_rows(value) then return rows_lines(value, rawlen(value), nil, options) end
   local items, total = rawget(value, "items"), rawget(value, "total")
