@@ -40,6 +40,11 @@ function printable.escape(text)
   return replace_steering(text, "\\u{%x}")
 end
 
+--- The same for a text of several lines, which it keeps, and their tabs.
+function printable.lines(text)
+  return (text:gsub("[^\t\n]+", printable.escape))
+end
+
 --- UTF-8, with U+FFFD for each byte that is none.
 function printable.utf8(text)
   if not text:find("[\x80-\xFF]") then return text end

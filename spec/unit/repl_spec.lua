@@ -187,6 +187,7 @@ describe("a session", function()
     assert.matches("input:1: on purpose\nstack traceback:\n%s+input:1: in function", text)
     assert.not_matches("lua/moonlb", text)
     assert.matches("error object is a table", it.type("error({})"))
+    assert.matches("input:1: \\x1b%[2J\\u{9b}\nstack", it.type('error("\\27[2J\\u{9b}")'))
     assert.equal("1\n", it.type("1"))
   end)
 

@@ -1,6 +1,7 @@
 --- `moonlb eval 'EXPR'`: one expression of a session, for scripts.
 -- @module moonlb.cli.eval
 local edit = require("moonlb.core.edit")
+local printable = require("moonlb.printable")
 local repl = require("moonlb.cli.repl")
 local session = require("moonlb.control.repl.session")
 local tables = require("moonlb.cli.table")
@@ -32,7 +33,7 @@ function eval.run(args)
   local ok, problem = self:evaluate(args.expression, args.output)
   source:close()
   if ok then return 0 end
-  io.stderr:write("moonlb eval: " .. problem .. "\n")
+  io.stderr:write("moonlb eval: " .. printable.lines(problem) .. "\n")
   return 1
 end
 

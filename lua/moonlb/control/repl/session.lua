@@ -34,7 +34,7 @@ function Session:write(text)
 end
 
 local function complain(self, message)
-  self:write(self.paint(message, "red") .. "\n")
+  self:write(self.paint(printable.lines(message), "red") .. "\n")
 end
 
 --- A value as text, as the terminal has room for it.
@@ -96,7 +96,7 @@ function COMMANDS.load(self, path)
     message = first
   end
   if not count then
-    complain(self, ("%s\nnothing is changed: %s still decide%s"):format(printable.escape(message), deciding(self),
+    complain(self, ("%s\nnothing is changed: %s still decide%s"):format(message, deciding(self),
       self.policy and "s" or ""))
     return false
   end
@@ -104,8 +104,7 @@ function COMMANDS.load(self, path)
   self:write(("policy %s decides in this session\n"):format(policy.name))
   say_tests(self, policy)
   if count > 0 then
-    complain(self, ("warning: it fails for %d Services; %s: %s"):format(count, first.name,
-      printable.escape(first.warning)))
+    complain(self, ("warning: it fails for %d Services; %s: %s"):format(count, first.name, first.warning))
   end
   return true
 end

@@ -208,9 +208,7 @@ local function lines_of(text, is_terminal)
     left = #text - LONGEST_SHOWN
     text = text:sub(1, LONGEST_SHOWN)
   end
-  for line in (text .. "\n"):gmatch("(.-)\n") do
-    lines[#lines + 1] = line:gsub("[^\t]+", printable.escape) -- a tab steers nothing
-  end
+  for line in (printable.lines(text) .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
   if left > 0 then lines[#lines + 1] = ("… and %d more bytes"):format(left) end
   return lines
 end
