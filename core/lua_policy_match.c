@@ -1,5 +1,5 @@
 /* core/lua_policy_match.c: string.find, gmatch, gsub, match of a policy, as in the Lua 5.4 manual (6.4), on the matcher
- * that counts its steps. */
+ * that counts its steps; and of a person's session, as module `moonlb.core.matching`. */
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -8,21 +8,54 @@
 
 #include "lua_policy_env.h"
 #include "policy_pattern.h"
-#include "policy_sandbox.h"
+#include "policy_sandbox_impl.h"
 
 #define STEPS_A_UNIT 2		/* comparisons in the time of an instruction */
 #define BYTES_A_UNIT 64		/* bytes of a plain search (memmem(3) is linear) */
 #define STEPS_UNGUARDED ((int64_t)1 << 40)
+#define STEPS_SESSION (((int64_t)1 << 27) - 1)	/* of one call in a session: up to a second */
+#define STEPS_A_LOOK 14				/* a session's hook is asked every 2^14 of them */
+
+/* The count hook cannot run in the middle of C: call it, as Lua would between two instructions. It may raise. */
+static void run_hook(lua_State *L)
+{
+	lua_Hook hook = lua_gethook(L);
+	lua_Debug ar = { .event = LUA_HOOKCOUNT, .currentline = -1 };
+	int top = lua_gettop(L);
+
+	if (!hook)
+		return;
+	luaL_checkstack(L, LUA_MINSTACK, "hook");
+	hook(L, &ar);
+	lua_settop(L, top);
+}
+
+static int64_t steps_left(lua_State *L)
+{
+	int64_t left;
+
+	if (!mlb_policy_sandbox_of(L))
+		return STEPS_SESSION;
+	left = mlb_policy_budget_left(L);
+	return left < STEPS_UNGUARDED / STEPS_A_UNIT ? left * STEPS_A_UNIT : STEPS_UNGUARDED;
+}
+
+static void charge(lua_State *L, int64_t before, int64_t left)
+{
+	if (mlb_policy_sandbox_of(L))
+		mlb_policy_charge(L, (uint64_t)(before - left) / STEPS_A_UNIT);
+	else if (before >> STEPS_A_LOOK != left >> STEPS_A_LOOK)
+		run_hook(L);
+}
 
 /* Strings at `text` and `pattern` of the stack; `anchored`: a leading '^' was taken off. */
 static bool prepare(lua_State *L, int text, int pattern, struct mlb_pattern *match)
 {
-	int64_t left = mlb_policy_budget_left(L);
 	bool anchored;
 
 	match->text = luaL_checklstring(L, text, &match->text_length);
 	match->pattern = luaL_checklstring(L, pattern, &match->pattern_length);
-	match->steps = left < STEPS_UNGUARDED / STEPS_A_UNIT ? left * STEPS_A_UNIT : STEPS_UNGUARDED;
+	match->steps = steps_left(L);
 	anchored = match->pattern_length > 0 && match->pattern[0] == '^';
 	if (anchored) {
 		match->pattern++;
@@ -38,7 +71,10 @@ static int fail(lua_State *L, const struct mlb_pattern *match, int result)
 		return luaL_error(L, "%s", match->error);
 	if (result == -ELOOP)
 		return luaL_error(L, "pattern too complex");
-	mlb_policy_charge(L, UINT64_MAX);
+	if (mlb_policy_sandbox_of(L))
+		mlb_policy_charge(L, UINT64_MAX);
+	else
+		run_hook(L);
 	return luaL_error(L, "pattern takes too long");
 }
 
@@ -50,7 +86,7 @@ static int match_at(lua_State *L, struct mlb_pattern *match, size_t at, size_t *
 
 	if (result < 0)
 		fail(L, match, result);
-	mlb_policy_charge(L, (uint64_t)(before - match->steps) / STEPS_A_UNIT);
+	charge(L, before, match->steps);
 	return result;
 }
 
@@ -113,7 +149,8 @@ static int find_plain(lua_State *L, size_t at)
 	const char *what = lua_tolstring(L, 2, &wanted);
 	const char *found = memmem(text + at, length - at, what, wanted);
 
-	mlb_policy_charge(L, (length - at + wanted) / BYTES_A_UNIT);
+	if (mlb_policy_sandbox_of(L))
+		mlb_policy_charge(L, (length - at + wanted) / BYTES_A_UNIT);
 	if (!found)
 		return luaL_pushfail(L), 1;
 	lua_pushinteger(L, found - text + 1);
@@ -298,4 +335,14 @@ static const luaL_Reg functions[] = {
 void mlb_policy_add_matching(lua_State *L)
 {
 	luaL_setfuncs(L, functions, 0);
+}
+
+int luaopen_moonlb_core_matching(lua_State *L);
+
+/* moonlb.core.matching: find, gmatch, gsub, match as of `string`, but each call ends after a bounded number of steps, and
+ * the count hook (debug.sethook) of the state runs meanwhile. */
+int luaopen_moonlb_core_matching(lua_State *L)
+{
+	luaL_newlib(L, functions);
+	return 1;
 }

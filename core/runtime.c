@@ -156,6 +156,7 @@ lua_State *mlb_runtime_open(uv_loop_t *loop)
 		abort();
 	}
 	signal(SIGPIPE, SIG_IGN);
+	*(void **)lua_getextraspace(L) = NULL;	/* no policy's sandbox (policy_sandbox_impl.h) */
 	lua_atpanic(L, out_of_memory);
 	finish_closing_last(L);
 	luaL_openlibs(L);

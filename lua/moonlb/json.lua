@@ -26,6 +26,12 @@ function json.object(members)
   return setmetatable(members or {}, OBJECT)
 end
 
+--- "array" or "object" for what `array` and `object` marked; else nil.
+function json.kind(value)
+  local mark = getmetatable(value)
+  return mark == ARRAY and "array" or mark == OBJECT and "object" or nil
+end
+
 local WRITTEN = { __name = "moonlb.json.written" }
 
 --- A value that is written already: its text stands where it is used. For long answers that are made in slices.

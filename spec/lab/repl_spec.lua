@@ -1,8 +1,11 @@
 -- The repl against a running daemon, at a real terminal: tmux types, as a person would, and shows the screen.
 local client = require("moonlb.control.client")
+local help = require("moonlb.control.repl.help")
 local lab = require("spec.support.lab")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
+local remote = require("moonlb.control.repl.remote")
+local sessions = require("moonlb.control.repl.session")
 local temporary = require("spec.support.temporary")
 local uv = require("luv")
 
@@ -142,6 +145,11 @@ describe("moonlb repl at a terminal", function()
     screen:type("", "C-c")
     screen:shows("interrupted")
     screen:clear()
+    screen:type("while true do pcall(string.find, ('a'):rep(50000), ('.-'):rep(30) .. 'b') end", "Enter")
+    require("moonlb.async").sleep(0.5)
+    screen:type("", "C-c")
+    screen:shows("interrupted")
+    screen:clear()
     screen:type("watch('#services', 600)", "Enter")
     screen:shows("600)\n1")
     screen:type("", "C-c")
@@ -199,6 +207,12 @@ local function as_shown(text)
   return (text:gsub("([^\n]*)\t", function(before) return before .. (" "):rep(8 - #before % 8) end):gsub(" +\n", "\n"))
 end
 
+-- What is typed before there is a prompt would be echoed twice.
+local function prompts(screen)
+  local text = screen:text()
+  return select(2, text:gsub("moonlb>", "")) + select(2, text:gsub("\n     %.%.", ""))
+end
+
 describe("README.md's screen", function()
   it("is what a terminal shows when those lines are typed", loop.test(function()
     local file = assert(io.open("README.md"))
@@ -209,7 +223,11 @@ describe("README.md's screen", function()
     screen:shows("moonlb>")
     for line in screen_text:gmatch("[^\n]+") do
       local typed = line:match("^moonlb> (.*)$") or line:match("^     %.%. (.*)$")
-      if typed then screen:type(typed, "Enter") end
+      if typed then
+        local before = prompts(screen)
+        screen:type(typed, "Enter")
+        loop.until_true(function() return prompts(screen) > before end, 5, "a prompt after " .. typed)
+      end
     end
     screen:shows(as_shown(screen_text) .. "moonlb>", true)
     screen:tmux("kill-server")
@@ -246,6 +264,15 @@ describe("moonlb eval", function()
     assert.equal("true", value('probe("10.77.0.99").free'))
     assert.equal("false", value('probe("10.77.0.1").free'))
     assert.equal("false", value('probe("fd77::1").free'))
+    local own = it:on("node1", "ip", "-o", "-4", "address", "show", "dev", "eth0").output:match("inet ([%d.]+)")
+    for taken, why in pairs({ [own] = "this node's own, on eth0",
+      ["10.77.0.255"] = "broadcast address", ["10.77.0.0"] = "network address", ["224.0.0.1"] = "a multicast address",
+      ["127.0.0.1"] = "a loopback address",
+      ["255.255.255.255"] = "a broadcast address", ["8.8.8.8"] = "in no subnet of eth0",
+      ["2001:db8::1"] = "in no subnet",
+      ["10.77.0.1"] = "answers for it: a stranger", [ip] = "given to Service demo/web" }) do
+      assert.matches("^false\n.*" .. why, value(('local p = probe(%q) return p.free, p.why'):format(taken)))
+    end
     assert.equal("10.77.0.129", value('plan{namespace="demo", name="next"}.addresses[1]'))
     assert.equal("0", value("queue().allocator.waiting"))
     assert(it:curl(ip)) -- the node answers the client, and knows it from then on
@@ -255,6 +282,9 @@ describe("moonlb eval", function()
     assert.matches("default", value("policy"))
     assert.equal("(none)", value("leases"))
     assert.equal("(none)", value("mappings"))
+    assert.equal("[]", value("leases", "-o", "json"))
+    assert.equal("[]", value('who_has("10.77.0.99").answers', "-o", "json"))
+    assert.equal("0", value("local n = 0 for _ in ipairs(services) do n = n + 1 if n > 9 then break end end return n"))
     assert.matches("demo/web: it has no ready endpoint", value([[explain("demo/web").sentence]])) -- nobody made one
     temporary.remove(folder)
   end, { timeout = 90 }))
@@ -279,6 +309,88 @@ describe("moonlb eval", function()
     assert.matches("control session may write", it.output.node1)
     assert.matches("reason=WriteSession", it.output.node1)
     assert.equal(1, eval(folder, "--write", 'announce("10.77.0.1")').code)
+    temporary.remove(folder)
+  end, { timeout = 90 }))
+
+  it("moves an address to a node that takes it, gives it up, and says what became of it", lab.test(function(it)
+    local folders, owner = {}, nil
+    for _, name in ipairs({ "node1", "node2" }) do
+      folders[name] = temporary.folder("moonlb-repl")
+      assert(it.kube:create("/api/v1/nodes", { metadata = { name = name } }))
+      it:moonlb(name, { "--state-dir", folders[name] })
+    end
+    it:service("web")
+    local ip = it:until_address("web")
+    local function is_held(name)
+      local row = client.call(folders[name] .. "/control.sock", { op = "get", what = "vips", key = ip })
+      return type(row) == "table" and (row.state == "held" or row.state == "announcing")
+    end
+    loop.until_true(function()
+      owner = is_held("node1") and "node1" or is_held("node2") and "node2"
+      return owner
+    end, 15, "announced")
+    require("moonlb.async").sleep(2) -- both hear each other
+    local other = owner == "node1" and "node2" or "node1"
+    local function move(target) return eval(folders[owner], "--write", ("move(%q, %q)"):format(ip, target)) end
+    local done = move("nobody")
+    assert.equal(1, done.code)
+    assert.matches("not moved to nobody: no moonlb of that name is heard; those that are: node%d, node%d", done.stderr)
+    done = move(other)
+    assert.equal("", done.stderr)
+    assert.matches("from +" .. owner .. "\nnode +" .. other .. "\nseconds +0%.%d+", done.stdout)
+    loop.until_true(function() return is_held(other) and not is_held(owner) end, 10, "moved")
+    owner, other = other, owner
+    done = eval(folders[owner], "--write", ("release(%q)"):format(ip))
+    assert.equal("", done.stderr)
+    assert.matches("was_here +true", done.stdout)
+    loop.until_true(function() return is_held(other) and not is_held(owner) end, 15, "taken over")
+    for _, folder in pairs(folders) do temporary.remove(folder) end
+  end, { timeout = 90, count = 2 }))
+
+  it("does what the examples of its help say, as they are", lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    it:service("web-shop")
+    local ip = it:until_address("web-shop")
+    loop.until_true(function() return it:is_answered(ip) end, 10, "announced")
+    local source = assert(remote.open(folder .. "/control.sock"))
+    local said = {}
+    local session = sessions.new({ source = source, has_colour = false,
+      write = function(text) said[#said + 1] = text end })
+    local function enter(line)
+      said = {}
+      local _, is_well = session:enter(line)
+      return table.concat(said), is_well
+    end
+    for _, entry in ipairs(help.ENTRIES) do
+      local example = enter("help " .. entry[1]):match("example: (.-)\n$"):gsub("30%)", "1)")
+      local printed, is_well = enter(example)
+      assert.truthy(is_well or printed:find("begin the session with --write", 1, true), example .. "\n" .. printed)
+      assert.is_nil(printed:find("^nil"), example .. "\n" .. printed)
+    end
+    assert.matches("10.77.0.128", (enter('services.demo["web-shop"].addresses')))
+    source:close()
+    temporary.remove(folder)
+  end, { timeout = 90 }))
+
+  it("sets the level of the daemon's log until the session ends", lab.test(function(it)
+    local folder = temporary.folder("moonlb-repl")
+    it:moonlb("node1", { "--state-dir", folder })
+    loop.until_true(function() return uv.fs_stat(folder .. "/control.sock") end, 10, "the control socket")
+    local socket = folder .. "/control.sock"
+    assert.matches("debug, info, warn or error expected", eval(folder, 'log("loud")').stderr)
+    local session = assert(client.connect(socket))
+    assert.same({ level = "error", before = "info" }, session:call({ op = "log", level = "error" }))
+    local function says_info(name)
+      local before = #it.output.node1
+      it:service(name)
+      it:until_address(name)
+      return it.output.node1:find("level=info", before + 1, true) ~= nil
+    end
+    assert.is_false(says_info("web"))
+    session:close()
+    require("moonlb.async").sleep(0.5)
+    assert.is_true(says_info("again"))
     temporary.remove(folder)
   end, { timeout = 90 }))
 

@@ -2,6 +2,7 @@
 -- @module moonlb.announcer.moving
 local async = require("moonlb.async")
 local moves = require("moonlb.announcer.moves")
+local null = require("cjson").null
 
 local moving = {}
 
@@ -85,6 +86,16 @@ function Moving:forget(id)
   self.moves:set(id, nil)
 end
 
+-- Write the annotation; `cjson.null` takes it away.
+local function annotate(owner, service, text)
+  local path = ("/api/v1/namespaces/%s/services/%s/status"):format(service.metadata.namespace, service.metadata.name)
+  local response, message, reason = owner.client:merge_patch(path, { metadata = {
+    annotations = { [moves.ANNOTATION] = text } } })
+  if not response then return nil, message, reason end
+  owner.services:absorb(response)
+  return true
+end
+
 --- Ask, by the API, that the group of an address goes to a node: what `moonlb move` does from anywhere. In a task.
 -- @tparam string address
 -- @tparam string node
@@ -97,12 +108,17 @@ function Moving:request(address, node)
   local record = owner:record(owner.groups:of(key))
   if not record then return nil, "no node has claimed " .. address .. " yet", "EAGAIN" end
   if record.node == node then return nil, ("%s is on node %s already"):format(address, node), "EALREADY" end
-  local path = ("/api/v1/namespaces/%s/services/%s/status"):format(service.metadata.namespace, service.metadata.name)
-  local response, message, reason = owner.client:merge_patch(path, { metadata = {
-    annotations = { [moves.ANNOTATION] = moves.format(node, record.term) } } })
-  if not response then return nil, message, reason end
-  owner.services:absorb(response)
-  return true
+  return annotate(owner, service, moves.format(node, record.term))
+end
+
+--- Take a request back that was not carried out. In a task.
+-- @tparam string address
+-- @treturn boolean  true; or nil, message, code
+function Moving:withdraw(address)
+  local key = self.owner.groups:services_of(address)[1]
+  local service = key and self.owner.services:get(key)
+  if not service then return true end
+  return annotate(self.owner, service, null)
 end
 
 --- No move is begun any more.

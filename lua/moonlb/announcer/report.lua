@@ -73,6 +73,11 @@ function Report:move(address, node)
   return self.moving:request(address, node)
 end
 
+--- Take a request for a move back. In a task.
+function Report:withdraw_move(address)
+  return self.moving:withdraw(address)
+end
+
 --- The ports that this node has opened on routers; see lua/README.md.
 function Report:mappings()
   return self.upnp:list()

@@ -1,6 +1,7 @@
 --- `moonlb eval 'EXPR'`: one expression of a session, for scripts.
 -- @module moonlb.cli.eval
 local edit = require("moonlb.core.edit")
+local printable = require("moonlb.printable")
 local repl = require("moonlb.cli.repl")
 local session = require("moonlb.control.repl.session")
 local tables = require("moonlb.cli.table")
@@ -27,11 +28,12 @@ function eval.run(args)
   end
   edit.limit_memory(MEMORY)
   local self = session.new({ source = source, has_colour = tables.wants_colour(),
+    width = tables.terminal_width,
     write = function(text) io.stdout:write(text) end })
   local ok, problem = self:evaluate(args.expression, args.output)
   source:close()
   if ok then return 0 end
-  io.stderr:write("moonlb eval: " .. problem .. "\n")
+  io.stderr:write("moonlb eval: " .. printable.lines(problem) .. "\n")
   return 1
 end
 

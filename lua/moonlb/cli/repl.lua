@@ -133,6 +133,7 @@ function repl.run(args)
   end
   edit.limit_memory(MEMORY)
   local self = session.new({ source = source, has_colour = tables.wants_colour(),
+    width = tables.terminal_width,
     write = function(text) io.stdout:write(text) end })
   local is_person = uv.guess_handle(0) == "tty" and uv.guess_handle(1) == "tty"
   local ok, message

@@ -61,22 +61,53 @@ local function collect(announcer, link, ip, protocol)
   return answers
 end
 
+local function is_in_subnet_of(view, link, ip, family)
+  for _, entry in ipairs(view.addresses) do
+    if entry.index == link.index and entry.family == family
+        and address.in_subnet(ip, address.mask(entry.address, entry.prefix), entry.prefix) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Why silence on the LAN does not mean that an address is free; nil when it does.
+local function why_taken(announcer, link, ip, family)
+  local view = announcer.host.view
+  local kind = address.kind(ip)
+  if kind ~= "unicast" then return ("it is a %s address"):format(kind) end
+  local owner = interface.host_owner(view, ip)
+  if owner then return ("it is this node's own, on %s"):format(owner) end
+  for _, it in ipairs(interface.excluded(view, announcer.node)) do
+    if it.first == ip then return "it is the " .. it.reason end
+  end
+  if not is_in_subnet_of(view, link, ip, family) then
+    return ("it is in no subnet of %s: nobody is asked for it there"):format(link.name)
+  end
+  local service = announcer.groups:services_of(ip)[1]
+  return service and ("it is given to Service %s"):format(service)
+end
+
 --- Ask the LAN three times who has the address. In a task; takes 0.6 s.
 -- @tparam Announcer announcer
 -- @tparam string text  IPv4 or IPv6 address
--- @treturn table|nil  `{address=, interface=, answers={{mac=, who=}, ...}, here=state of this node's VIP or nil}`; or
--- nil, message, code. This node hears no answer of its own: `here` says what it does.
+-- @treturn table|nil  `{address=, interface=, answers={{mac=, who=}, ...}, here=state of this node's VIP or nil,
+-- taken=why it is not free whatever the LAN says, or nil}`; or nil, message, code. This node hears no answer of its
+-- own: `here` says what it does.
 function asking.who_has(announcer, text)
   local ip, family = address.canonical(type(text) == "string" and text or "")
   if not ip then return nil, ("not an IP address: %s"):format(tostring(text):sub(1, 64)), "EINVAL" end
   if not announcer then return nil, "this process does not announce: it has no socket on the LAN", "ENOTSUP" end
   local link, message, code = link_of(announcer, ip)
   if not link then return nil, message, code end
-  local answers
-  answers, message, code = collect(announcer, link, ip, PROTOCOLS[family])
-  if not answers then return nil, message, code end
+  local answers = json.array()
+  if address.kind(ip) == "unicast" then
+    answers, message, code = collect(announcer, link, ip, PROTOCOLS[family])
+    if not answers then return nil, message, code end
+  end
   local vip = announcer.vips[ip]
-  return { address = ip, interface = link.name, answers = answers, here = vip and vip.state or nil }
+  return { address = ip, interface = link.name, answers = answers, here = vip and vip.state or nil,
+    taken = why_taken(announcer, link, ip, family) or nil }
 end
 
 --- The kernel's neighbours on the interfaces of the LAN.

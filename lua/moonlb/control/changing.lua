@@ -1,7 +1,7 @@
 --- What a session may change, when it was begun with `--write`. Each change is logged with who made it.
 -- @module moonlb.control.changing
 local address = require("moonlb.core.address")
-local json = require("moonlb.json")
+local giving = require("moonlb.control.giving")
 local log = require("moonlb.core.log")
 
 local changing = {}
@@ -16,18 +16,6 @@ local function vip_of(daemon, text)
   local vip = ip and daemon.announcer and daemon.announcer.vips[ip]
   if vip then return vip end
   return nil, ("%s: no VIP that this node knows; vips lists them"):format(tostring(text):sub(1, 64)), "ENOENT"
-end
-
--- What the announcer offers under a name; versions without it say so.
-local function by_announcer(daemon, method, ...)
-  local announcer = daemon.announcer
-  if not announcer then return no_announcer() end
-  if type(announcer[method]) ~= "function" then
-    return nil, ("this moonlb has no %s"):format(method), "ENOSYS"
-  end
-  local ok, message, code = announcer[method](announcer, ...)
-  if not ok then return nil, message or (method .. " failed"), code end
-  return true
 end
 
 local CHANGES = {}
@@ -49,12 +37,12 @@ function CHANGES.move(daemon, request)
   if type(request.address) ~= "string" or type(request.node) ~= "string" then
     return nil, "move(vip, node): two texts expected", "EINVAL"
   end
-  return by_announcer(daemon, "move", request.address, request.node)
+  return giving.move(daemon.announcer, request.address, request.node)
 end
 
 function CHANGES.release(daemon, request)
   if type(request.address) ~= "string" then return nil, "release(vip): a text expected", "EINVAL" end
-  return by_announcer(daemon, "release", request.address)
+  return giving.release(daemon.announcer, request.address)
 end
 
 --- Read the Services again, and try again for those without an address.
@@ -99,8 +87,7 @@ function changing.add(all, daemon)
         if type(value) ~= "number" then fields[key] = tostring(value):sub(1, 200) end
       end
       log.warn("changed by a person", fields)
-      if result == nil then return reply(nil, message, code) end
-      reply(result == true and json.object({ done = true }) or result)
+      reply(result, message, code)
     end
   end
 end

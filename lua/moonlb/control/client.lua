@@ -47,12 +47,12 @@ local function on_data(self, err, data)
 end
 
 -- The connection, or nil, message, code.
-local function connect(path)
+local function connect(path, decode)
   local pipe = uv.new_pipe(false)
   local code = async.await(function(resume)
     pipe:connect(path, function(err) resume(err or "connected") end)
   end)
-  local self = setmetatable({ pipe = pipe, path = path, parts = {} }, Session)
+  local self = setmetatable({ pipe = pipe, path = path, parts = {}, decode = decode or cjson.decode }, Session)
   if code == "connected" then
     pipe:read_start(function(err, data) on_data(self, err, data) end)
     return self
@@ -63,9 +63,10 @@ end
 
 --- Connect to the daemon. Inside a task it waits; outside of one it runs the loop.
 -- @tparam string path  of the socket
+-- @tparam[opt] function decode  reads JSON in the place of cjson, which does not tell `[]` from `{}`
 -- @treturn Session|nil  with `call(request[, timeout])` and `close()`; or nil, message, code
-function client.connect(path)
-  return in_task(function() return connect(path) end)
+function client.connect(path, decode)
+  return in_task(function() return connect(path, decode) end)
 end
 
 -- The next line, or nil, message, code.
@@ -93,7 +94,7 @@ local function exchange(self, request, timeout)
     self:close() -- an answer that comes late would be taken for the next one's
     return nil, message, code
   end
-  local ok, answer = pcall(cjson.decode, line)
+  local ok, answer = pcall(self.decode, line)
   if not ok or type(answer) ~= "table" then return nil, "the daemon's answer is no JSON", "EBADMSG" end
   if answer.error ~= nil then
     return nil, tostring(answer.error), type(answer.code) == "string" and answer.code or nil

@@ -87,7 +87,8 @@ local function set_level(daemon, request, connection)
   return { level = level, before = daemon.settings.log_level }
 end
 
--- The ConfigMap and the nodes as `plan` in a session needs them; the Services come in pages (collection `objects`).
+-- The ConfigMap, the nodes and the names of the policies that run here, as `plan` in a session needs them; the Services
+-- come in pages (collection `objects`).
 local function basis(daemon)
   local allocator, nodes = daemon.allocator, {}
   if not allocator then return nil, "this process does not allocate: it does not follow the ConfigMap", "ENOTSUP" end
@@ -95,7 +96,9 @@ local function basis(daemon)
     nodes[#nodes + 1] = { kind = "Node", metadata = { name = node.name, labels = node.labels },
       spec = { unschedulable = node.is_draining } }
   end
-  return { configmap = allocator.configmap and { data = allocator.configmap.data }, nodes = nodes,
+  local mounted = json.array()
+  for i, it in ipairs(daemon.policies and daemon.policies:list() or {}) do mounted[i] = it.name end
+  return { configmap = allocator.configmap and { data = allocator.configmap.data }, nodes = nodes, mounted = mounted,
     settings = { configmap = daemon.settings.configmap_namespace .. "/" .. daemon.settings.configmap,
       lb_class_name = daemon.settings.lb_class_name, lb_class_only = daemon.settings.lb_class_only,
       no_spec_ip = daemon.settings.no_spec_ip } }

@@ -4,6 +4,7 @@
 local ago = require("moonlb.control.explain.ago")
 local json = require("moonlb.json")
 local notes = require("moonlb.control.explain.notes")
+local printable = require("moonlb.printable")
 
 local explain = {}
 
@@ -75,7 +76,7 @@ end
 
 -- One line, one sentence, whatever came from outside.
 local function one_line(text)
-  return (text:gsub("%s+", " "):gsub("%c", "?"))
+  return printable.escape((text:gsub("%s+", " ")))
 end
 
 local function sentence(key, wrong, fix)

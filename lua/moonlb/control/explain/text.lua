@@ -1,12 +1,13 @@
 --- A report of `explain` as a page for people.
 -- @module moonlb.control.explain.text
 local ago = require("moonlb.control.explain.ago")
+local printable = require("moonlb.printable")
 local tables = require("moonlb.cli.table")
 
 local text = {}
 
 local function line_of(value)
-  return (tostring(value):gsub("%c", "?"))
+  return printable.escape(tostring(value))
 end
 
 local function row(rows, name, value, ...)

@@ -1,6 +1,7 @@
 --- How much of what a person wrote may run: processor time, memory, until Ctrl-C. It runs in the person's own process,
 -- never in the daemon; this is for the person, and for the memory limit of the Pod that both may share.
 -- @module moonlb.control.repl.budget
+local bounded = require("moonlb.control.repl.bounded")
 local edit = require("moonlb.core.edit")
 
 local budget = {}
@@ -52,12 +53,16 @@ function budget.call(fn, limits)
     debug.sethook(hook, "", 1) -- from here each instruction raises: no pcall of the user's goes on
     error(stopped, 0)
   end
+  local strings = debug.getmetatable("")
+  local before = strings.__index
+  strings.__index = bounded.string
   debug.sethook(hook, "", STEP)
   local results = table.pack(xpcall(fn, function(message)
     debug.sethook()
     return trace_of(message)
   end))
   debug.sethook()
+  strings.__index = before
   if results[1] and not stopped then
     return true, table.pack(table.unpack(results, 2, results.n))
   end

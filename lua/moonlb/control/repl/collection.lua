@@ -3,12 +3,17 @@
 -- @module moonlb.control.repl.collection
 local collection = {}
 
+--- What leads to a key of a table: `.web`, `["web-1"]`.
+function collection.accessor(key)
+  return key:match("^[%a_][%w_]*$") and "." .. key or ("[%q]"):format(key)
+end
+
 -- proxy -> `{what=, prefix=, source=}`; a proxy itself is empty, so that nothing in it can be changed.
 local known = setmetatable({}, { __mode = "k" })
 
 -- What tables show of each, in this order; other fields come after them by name.
 collection.COLUMNS = {
-  services = { "name", "state", "action", "addresses", "node", "rule", "pool", "says", "message" },
+  services = { "name", "state", "action", "addresses", "node", "rule", "pool", "says", "message", "warning" },
   pools = { "name", "used", "size", "keys", "shared" },
   nodes = { "name", "state", "services", "interfaces", "says" },
   vips = { "address", "state", "interface", "services", "reason" },
@@ -28,6 +33,7 @@ end
 local new
 
 local function index(proxy, key)
+  if type(key) == "number" then return nil end -- ipairs ends
   local self = known[proxy]
   key = tostring(key)
   if self.what == "services" and self.prefix == "" and not key:find("/", 1, true) then
@@ -46,6 +52,19 @@ function collection.page(proxy, request)
   request = request or {}
   request.op, request.prefix = "list", self.prefix
   return ask(self, request)
+end
+
+--- The first rows, of as many pages as they take.
+-- @tparam integer most
+-- @treturn table  array of rows, at least `most` if there are so many
+-- @treturn integer  how many there are
+function collection.rows(proxy, most)
+  local rows, page = {}, nil
+  repeat
+    page = collection.page(proxy, { after = page and page.after, limit = most - #rows })
+    table.move(page.items, 1, #page.items, #rows + 1, rows)
+  until #rows >= most or not page.after
+  return rows, page.total
 end
 
 local function each(proxy)

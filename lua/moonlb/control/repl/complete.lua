@@ -12,11 +12,6 @@ local COMMANDS = { ":help", ":load ", ":quit", ":unload" }
 
 local function is_name(text) return text:match("^[%a_][%w_]*$") ~= nil end
 
--- What a key of a table looks like after it: `.web`, `["web-1"]`.
-local function accessor(key)
-  return is_name(key) and "." .. key or ("[%q]"):format(key)
-end
-
 local function add(list, prefix, text)
   if text:sub(1, #prefix) == prefix and #list < MOST then list[#list + 1] = text end
 end
@@ -35,6 +30,19 @@ local function follow(environment, names, path)
     rest = after
   end
   return value
+end
+
+-- The path such as `services.shop["web-1"]` that a text ends in; nil when it ends in none.
+local function path_at_end(text)
+  local last = #text
+  while true do
+    local before = text:sub(1, last)
+    local from = before:find('%[["\'][^"\']*["\']%]$') or before:find("%.[%a_][%w_]*$")
+    if not from then break end
+    last = from - 1
+  end
+  local root = text:sub(1, last):match("[%a_][%w_]*$")
+  return root and text:sub(last - #root + 1)
 end
 
 local function keys_of(value, prefix)
@@ -86,7 +94,7 @@ end
 local function after_dot(value, prefix)
   local plain, shown = {}, {}
   for _, key in ipairs(keys_of(value, prefix)) do
-    if is_name(key) then plain[#plain + 1] = key else shown[#shown + 1] = accessor(key) end
+    if is_name(key) then plain[#plain + 1] = key else shown[#shown + 1] = collection.accessor(key) end
   end
   if #shown == 0 then return result(plain, prefix) end
   table.move(plain, 1, #plain, #shown + 1, shown)
@@ -95,7 +103,8 @@ end
 
 -- Within quotes after `what[` or `function(`.
 local function in_quotes(environment, names, before)
-  local path, quote, prefix = before:match('([%a_][%w_%.]*)%[(["\'])([^"\']*)$')
+  local outer, quote, prefix = before:match('^(.*)%[(["\'])([^"\']*)$')
+  local path = outer and path_at_end(outer)
   if path then
     local value = follow(environment, names, path)
     if type(value) ~= "table" then return "", "" end
@@ -128,7 +137,8 @@ function complete.at(session, before)
   end
   local topic = before:match("^%s*help%s+([%a_]*)$")
   if topic then return result(names_from({}, names, topic), topic) end
-  local path, prefix = before:match('([%a_][%w_%.%[%]"\'/:%-]*)%.([%w_]*)$')
+  local outer, prefix = before:match("^(.*)%.([%w_]*)$")
+  local path = outer and path_at_end(outer)
   if path then
     local value = follow(environment, names, path)
     if type(value) ~= "table" then return "", "" end

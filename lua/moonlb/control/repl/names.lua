@@ -2,6 +2,7 @@
 -- else of the machine.
 -- @module moonlb.control.repl.names
 local async = require("moonlb.async")
+local bounded = require("moonlb.control.repl.bounded")
 local collection = require("moonlb.control.repl.collection")
 local environment = require("moonlb.policy.environment")
 local help = require("moonlb.control.repl.help")
@@ -16,6 +17,7 @@ local names = {}
 --- The collections, in the order of the help.
 names.COLLECTIONS = { "services", "pools", "nodes", "vips", "leases", "mappings", "policy", "config" }
 
+local MOST_ROWS = 1000 -- that `show` prints
 local LOOK, LONGEST = 1, 3600 -- seconds between two looks of `watch`; at most so long
 
 -- A result, or the error that it is for who typed.
@@ -48,7 +50,10 @@ end
 
 local function probe(session, text)
   local result = asker(session, "who_has", "address")(text)
-  result.free = #result.answers == 0 and not result.here
+  local first = result.answers[1]
+  result.why = first and ("%s answers for it: %s"):format(first.mac, first.who)
+    or result.taken or result.here and "this node announces it: " .. result.here or nil
+  result.free, result.taken = result.why == nil, nil
   return result
 end
 
@@ -63,7 +68,7 @@ local function watch(session, expression, seconds)
   seconds = math.min(LONGEST, tonumber(seconds) or 10)
   local before
   for passed = 0, seconds, LOOK do
-    local text = table.concat(show.lines(evaluate(session, expression), { paint = session.paint }), "\n")
+    local text = session:text_of(evaluate(session, expression))
     if text ~= before then session:write(("%s\n"):format(text)) end
     before = text
     if passed + LOOK > seconds then break end
@@ -76,7 +81,7 @@ local function printer(session)
   return function(...)
     local parts = table.pack(...)
     for i = 1, parts.n do
-      parts[i] = type(parts[i]) == "string" and show.lines(parts[i], {})[1] or show.inline(parts[i])
+      parts[i] = type(parts[i]) == "string" and table.concat(show.lines(parts[i], {}), "\n") or show.inline(parts[i])
     end
     session:write(table.concat(parts, "\t") .. "\n")
   end
@@ -97,22 +102,45 @@ local function add_functions(env, session)
   env.reload = asker(session, "reload")
   env.print = printer(session)
   env.show = function(value, rows)
-    local lines = show.lines(value, { paint = session.paint, rows = math.min(100, tonumber(rows) or 100) })
-    session:write(table.concat(lines, "\n") .. "\n")
+    rows = math.max(1, math.min(MOST_ROWS, math.tointeger(tonumber(rows) or MOST_ROWS) or MOST_ROWS))
+    session:write(session:text_of(value, rows) .. "\n")
   end
   env.help = function(name)
-    session:write((name and help.about(tostring(name)) or help.all()) .. "\n")
+    session:write((name and help.about(tostring(name), session.names) or help.all()) .. "\n")
   end
 end
 
---- @tparam table session  `source` (`:ask(request)`), `write(self, text)`, `paint`; its `environment` is filled in by
--- this
+-- The source, whose policies have the one that `:load` chose among them.
+local function with_chosen(session)
+  local function ask(_, request)
+    local chosen = session.policy
+    local row = chosen and { name = chosen.name, file = chosen.file, is_loaded = true, failures = chosen.failures,
+      note = "decides in this session", failed_tests = chosen.failed_tests }
+    if row and request.op == "get" and request.key == row.name then return row end
+    local result, message, code = session.source:ask(request)
+    if not row or type(result) ~= "table" then return result, message, code end
+    if request.op == "names" and row.name:sub(1, #request.prefix) == request.prefix then
+      result[#result + 1] = row.name
+    elseif request.op == "list" then
+      result.total = result.total + 1
+      if not result.after then result.items[#result.items + 1] = row end
+    end
+    return result
+  end
+  return { ask = ask }
+end
+
+--- @tparam table session  `source` (`:ask(request)`), `write(self, text)`, `text_of(self, value, rows)`; its
+-- `environment` is filled in by this
 -- @treturn table  what the user sets is kept in it; the names are behind it and cannot be lost
 function names.environment(session)
   local base = environment.new({})
+  bounded.apply(base)
   for _, what in ipairs(names.COLLECTIONS) do
     base[what] = collection.new(function() return session.source end, what)
   end
+  local policies = with_chosen(session)
+  base.policy = collection.new(function() return policies end, "policy")
   add_functions(base, session)
   session.names = base
   session.environment = setmetatable({}, { __index = base, __metatable = "the session's names" })

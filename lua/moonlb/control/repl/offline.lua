@@ -41,8 +41,7 @@ local function decided(result, services)
   for _, it in ipairs(result.decisions) do
     local key = it.namespace .. "/" .. it.name
     keys[#keys + 1] = key
-    rows[key] = { name = key, action = it.action, addresses = json.array(it.addresses), rule = it.rule, pool = it.pool,
-      message = it.message or it.reason, trace = it.trace, interface = it.interface }
+    rows[key] = planning.summary(it)
   end
   table.sort(keys)
   local function row(_, key) return rows[key] end
@@ -83,9 +82,18 @@ end
 
 local OPERATIONS = {}
 
-function OPERATIONS.list(self, request) return self.views:list(request) end
-function OPERATIONS.get(self, request) return self.views:get(request) end
-function OPERATIONS.names(self, request) return self.views:names(request) end
+local LIVE = { vips = true, leases = true, mappings = true } -- no file has any
+
+local function no_daemon(what)
+  return nil, ("%s asks a running daemon: this session is on files"):format(what), "ENOTSUP"
+end
+
+for _, method in ipairs({ "list", "get", "names" }) do
+  OPERATIONS[method] = function(self, request)
+    if LIVE[request.what] then return no_daemon(request.what) end
+    return self.views[method](self.views, request)
+  end
+end
 
 function OPERATIONS.basis(self)
   local nodes = {}
@@ -106,7 +114,7 @@ end
 function Offline:ask(request)
   local operation = OPERATIONS[request.op]
   if operation then return operation(self, request) end
-  return nil, ("%s asks a running daemon: this session is on files"):format(request.op), "ENOTSUP"
+  return no_daemon(request.op)
 end
 
 function Offline.close() end
@@ -118,14 +126,27 @@ local function take(self, result)
   return self
 end
 
+-- How many Services their policy failed for, and the first of those.
+local function failures_of(result)
+  local count, first = 0, nil
+  for _, decision in ipairs(result.decisions) do
+    if decision.failure then
+      count = count + 1
+      first = first or planning.summary(decision)
+    end
+  end
+  return count, first
+end
+
 --- Decide anew by the session's policy (`:load`), or by the ConfigMap's when there is none.
--- @treturn true|nil  or nil and what is wrong
+-- @treturn integer|nil  of how many Services a policy failed; or nil and what is wrong
+-- @treturn table|nil  the first of those, as a row
 function Offline:use(session)
   local result, message = by_policy(self, session, function(options) return planner.run(self.objects, options) end)
   if not result then return nil, message end
   self.session = session
   take(self, result)
-  return true
+  return failures_of(result)
 end
 
 --- @tparam table objects  manifests, of `moonlb.cli.manifests`

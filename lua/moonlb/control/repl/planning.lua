@@ -2,9 +2,11 @@
 -- knows. The daemon only hands out its objects in pages.
 -- @module moonlb.control.repl.planning
 local engine = require("moonlb.allocator.engine")
+local json = require("moonlb.json")
 local offline = require("moonlb.policy.offline")
 local planner = require("moonlb.allocator.plan")
 local remote = require("moonlb.control.repl.remote")
+local tests = require("moonlb.policy.tests")
 
 local planning = {}
 
@@ -15,10 +17,11 @@ local function must(result, message)
   return result
 end
 
--- All that a plan looks at: ConfigMap, Services, nodes.
+-- All that a plan looks at: ConfigMap, Services, nodes; the settings; the names of policies that the daemon has.
 local function gather(session)
   local basis = must(session.source:ask({ op = "basis" }))
-  local objects = {}
+  local objects, mounted = {}, {}
+  for _, name in ipairs(basis.mounted or {}) do mounted[name] = true end
   if type(basis.configmap) == "table" then
     local namespace, name = basis.settings.configmap:match("^([^/]+)/(.+)$")
     objects[1] = { kind = "ConfigMap", metadata = { namespace = namespace, name = name }, data = basis.configmap.data }
@@ -31,7 +34,7 @@ local function gather(session)
       objects[#objects + 1] = { kind = "Service", metadata = it.metadata, spec = it.spec, status = it.status }
     end
   until not page.after
-  return objects, basis.settings
+  return objects, basis.settings, mounted
 end
 
 local function new_service(wanted)
@@ -56,28 +59,48 @@ function planning.with_policy(session, settings, fn)
   return result
 end
 
-local function summary(decision)
-  return { name = decision.namespace .. "/" .. decision.name, action = decision.action, rule = decision.rule,
-    addresses = decision.addresses, pool = decision.pool, message = decision.message or decision.reason,
-    trace = decision.trace }
+-- What became of a policy that did not decide though it was its turn; nil when it did.
+local function warning_of(failure, mounted)
+  if not failure then return nil end
+  if mounted[failure.policy] then
+    return ("policy %s is mounted in the daemon and not asked in a session: the stock policy decided here; :load its "
+      .. "file to ask it"):format(failure.policy)
+  end
+  local rule = failure.rule and (" in rule %s"):format(failure.rule) or ""
+  local where = failure.where and not failure.reason:find(failure.where, 1, true) and failure.where .. ": " or ""
+  return ("policy %s failed%s, the stock policy decided: %s%s"):format(failure.policy, rule, where, failure.reason)
 end
 
-local function decide_new(objects, wanted)
+--- A decision as a session shows it.
+-- @tparam table decision  of the engine
+-- @tparam[opt] table mounted  set of names of policies that only the daemon has
+-- @treturn table  with `warning` and `failure` (`{policy=, rule=, where=, reason=, trace=}`) when a policy failed
+function planning.summary(decision, mounted)
+  local failure = decision.failure
+  return { name = decision.namespace .. "/" .. decision.name, action = decision.action, rule = decision.rule,
+    policy = decision.policy ~= "" and decision.policy or nil, addresses = json.array(decision.addresses),
+    pool = decision.pool, message = decision.message or decision.reason, warning = warning_of(failure, mounted or {}),
+    trace = json.array(decision.trace), interface = decision.interface,
+    failure = failure and { policy = failure.policy, rule = failure.rule, where = failure.where,
+      reason = failure.reason, trace = json.array(failure.trace) } }
+end
+
+local function decide_new(objects, wanted, mounted)
   return function(options)
     local brain = engine.new(options)
     local service, key = new_service(wanted)
     objects[#objects + 1] = service
     planner.feed(brain, objects, options.settings.configmap)
     planner.decide(brain, key)	-- those that wait get theirs first
-    return summary(brain:decide(key))
+    return planning.summary(brain:decide(key), mounted)
   end
 end
 
-local function decide_all(objects)
+local function decide_all(objects, mounted)
   return function(options)
     local rows = {}
     for i, decision in ipairs(planner.run(objects, options).decisions) do
-      rows[i] = summary(decision)
+      rows[i] = planning.summary(decision, mounted)
       rows[i].trace = nil
     end
     return rows
@@ -89,35 +112,39 @@ end
 -- @treturn table  a decision, or an array of them; raises what is wrong
 function planning.plan(session, wanted)
   if wanted ~= nil and type(wanted) ~= "table" then error('plan: a table expected, plan{namespace="shop"}', 0) end
-  local objects, settings = gather(session)
+  local objects, settings, mounted = gather(session)
+  local decide = wanted and decide_new(objects, wanted, mounted) or decide_all(objects, mounted)
   local ok, result, message = remote.wait(function()
-    return pcall(planning.with_policy, session, settings, wanted and decide_new(objects, wanted) or decide_all(objects))
+    return pcall(planning.with_policy, session, settings, decide)
   end)
   if not ok then error(result, 0) end
   return must(result, message)
 end
 
---- Choose a policy for the session after trying that it loads.
--- @tparam table session
+-- A policy's tests have always the same time.
+local function epoch() return 0 end
+
+--- Read a policy's file, load it and run its tests.
 -- @tparam string path
--- @treturn table|nil  `{name=, rules=}`; or nil and what is wrong, with file and line
-function planning.load(session, path)
+-- @treturn table|nil  `{name=, text=, file=, tests=}`, `tests` as of `moonlb.policy.tests`; or nil and what is wrong,
+-- with file and line
+function planning.load(path)
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
-  local text = file:read(1 << 20) or ""
+  local text = file:read(1 << 20)
   file:close()
+  if not text then return nil, path .. ": there is nothing in it" end
   local name, trial = offline.name_of(path), nil
-  local loaded
-  loaded, message = remote.wait(function()
+  local results
+  results, message = remote.wait(function()
     local problem
-    trial, problem = offline.open(name, text, path)
+    trial, problem = offline.open(name, text, path, { utc = epoch })
     if not trial then return nil, problem end
-    trial:close()
-    return trial.loaded
+    return tests.run(trial.host, name)
   end)
-  if not loaded then return nil, message end
-  session.policy = { name = name, text = text, file = path }
-  return { name = name, rules = loaded.rules }
+  if trial then trial:close() end
+  if not results then return nil, message end
+  return { name = name, text = text, file = path, tests = results }
 end
 
 return planning

@@ -3,6 +3,8 @@
 local async = require("moonlb.async")
 local client = require("moonlb.control.client")
 local edit = require("moonlb.core.edit")
+local exact = require("moonlb.sandbox.json")
+local json = require("moonlb.json")
 local uv = require("luv")
 
 local remote = {}
@@ -36,16 +38,21 @@ function remote.wait(fn)
   return table.unpack(results, 1, results.n)
 end
 
--- JSON's numbers come as floats; what is whole is an integer again.
-local function with_integers(value)
+-- As the daemon had it: numbers that are whole are integers, arrays are arrays even when they are empty.
+local function as_written(value)
   if math.type(value) == "float" then return math.tointeger(value) or value end
+  if value == exact.null then return json.null end
   if type(value) ~= "table" then return value end
-  for key, item in pairs(value) do value[key] = with_integers(item) end
-  return value
+  for key, item in pairs(value) do value[key] = as_written(item) end
+  return exact.is_list(value) and json.array(value) or value
+end
+
+local function decode(text)
+  return as_written(assert(exact.decode(text)))
 end
 
 local function connect(self)
-  local session, message, code = client.connect(self.path)
+  local session, message, code = client.connect(self.path, decode)
   if not session then return nil, message, code end
   self.session = session
   if not self.is_writing then return true end
@@ -64,7 +71,7 @@ local function call(self, request)
   if self.session.is_ended then self.session = nil end
   -- The daemon was started again, or the person thought for long.
   if result == nil and code == "ECONNRESET" and is_old then return call(self, request) end
-  return with_integers(result), message, code
+  return result, message, code
 end
 
 --- Ask the daemon.

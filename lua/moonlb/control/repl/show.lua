@@ -3,24 +3,29 @@
 -- @module moonlb.control.repl.show
 local cjson = require("cjson")
 local collection = require("moonlb.control.repl.collection")
+local json = require("moonlb.json")
+local printable = require("moonlb.printable")
 local tables = require("moonlb.cli.table")
 
 local show = {}
 
 show.ROWS, show.ITEMS = 40, 8
-local DEPTH, CELL = 3, 60
+local DEPTH, CELL, LONGEST = 3, 60, 200
+local LONGEST_SHOWN = 16 << 10 -- bytes of a text of its own at a terminal
 
--- Text from elsewhere must not steer the terminal.
-local function printable(text)
-  return (text:gsub("[%c\127]", function(char)
-    return char == "\n" and "\\n" or char == "\t" and "\\t" or ("\\x%02x"):format(char:byte())
-  end))
-end
+-- Fields that tell what a row is about: the last ones to be cut.
+local KEYS = { name = true, namespace = true, key = true, address = true, addresses = true, state = true }
 
-local function cut(text, most)
-  if (utf8.len(text) or #text) <= most then return text end
-  local last = utf8.offset(text, most) or most
-  return text:sub(1, last - 1) .. "…"
+-- Fields that are times, in seconds since 1970.
+local TIMES = { since = true, at = true, expires = true }
+local FIRST_TIME, LAST_TIME = 1e9, 1e11
+
+local cut = tables.cut
+
+local function quoted(text)
+  if #text <= LONGEST then return '"' .. printable.escape(text) .. '"' end
+  local first = text:sub(1, LONGEST):gsub("[\xC2-\xF4][\x80-\xBF]*$", "")	-- no half of a character
+  return ('"%s…" (%d bytes)'):format(printable.escape(first), #text)
 end
 
 local function by_name(a, b)
@@ -46,6 +51,12 @@ end
 
 local inline
 
+-- A field's time as people write it; nil when it is none.
+local function time_of(name, value)
+  if not TIMES[name] or type(value) ~= "number" or value < FIRST_TIME or value > LAST_TIME then return nil end
+  return os.date("!%Y-%m-%d %H:%M:%S UTC", math.floor(value))
+end
+
 local function key_text(key)
   if type(key) == "string" and key:match("^[%a_][%w_]*$") then return key end
   return "[" .. inline(key, DEPTH) .. "]"
@@ -62,7 +73,10 @@ local function inline_table(value, depth)
   local left = length - #parts
   for _, key in ipairs(keys) do
     if #parts >= show.ITEMS then left = left + 1
-    else parts[#parts + 1] = key_text(key) .. "=" .. inline(rawget(value, key), depth + 1) end
+    else
+      local item = rawget(value, key)
+      parts[#parts + 1] = key_text(key) .. "=" .. (time_of(key, item) or inline(item, depth + 1))
+    end
   end
   if left > 0 then parts[#parts + 1] = ("… %d more"):format(left) end
   return "{" .. table.concat(parts, ", ") .. "}"
@@ -72,17 +86,19 @@ end
 function inline(value, depth)
   if value == cjson.null then return "null" end
   local kind = type(value)
-  if kind == "string" then return '"' .. printable(cut(value, 200)) .. '"' end
+  if kind == "string" then return quoted(value) end
   if kind == "number" then return number(value) end
   if kind == "table" then return inline_table(value, depth) end
   if kind == "boolean" or kind == "nil" then return tostring(value) end
   return "(" .. kind .. ")"
 end
 
--- In a cell: texts bare, arrays of plain values with commas.
-local function cell(value)
+-- In a cell: texts bare, arrays of plain values with commas. `name`: of the field that it is.
+local function cell(value, name)
+  local time = time_of(name, value)
+  if time then return time end
   if value == nil or value == cjson.null then return "" end
-  if type(value) == "string" then return printable(value) end
+  if type(value) == "string" then return printable.escape(value) end
   if type(value) ~= "table" or collection.of(value) then return inline(value, 0) end
   local keys, length = keys_of(value)
   if #keys > 0 then return inline(value, 1) end
@@ -128,15 +144,17 @@ end
 
 local function rows_lines(rows, total, first, options)
   local names, titles, cells = columns_of(rows, first), {}, {}
-  for i, name in ipairs(names) do titles[i] = { title = name:upper(), is_right = name == "used" or name == "size" } end
+  for i, name in ipairs(names) do
+    titles[i] = { title = name:upper(), is_right = name == "used" or name == "size", is_key = KEYS[name] }
+  end
   for i = 1, math.min(#rows, options.rows or show.ROWS) do
     cells[i] = {}
     for j, name in ipairs(names) do
-      cells[i][j] = cut(cell(rawget(rows[i], name)), j == #names and 2 * CELL or CELL)
+      cells[i][j] = cut(cell(rawget(rows[i], name), name), j == #names and 2 * CELL or CELL)
     end
   end
   if #cells == 0 then return { "(none)" } end
-  local lines = tables.lines(titles, cells, options.paint)
+  local lines = tables.lines(titles, cells, options.paint, options.width)
   if total > #cells then lines[#lines + 1] = ("… and %d more"):format(total - #cells) end
   return lines
 end
@@ -150,20 +168,31 @@ local function all_rows(value)
   return true
 end
 
+-- A text that is cut says how long it is.
+local function cut_value(value, text, most)
+  if type(value) ~= "string" or utf8.len(text) <= most then return cut(text, most) end
+  local count = (" (%d bytes)"):format(#value)
+  return cut(text, math.max(1, most - #count)) .. count
+end
+
 local function record_lines(value, options)
   local keys, length = keys_of(value)
   local lines, widest, limit = {}, 0, options.rows or show.ROWS
-  for i = 1, math.min(length, limit) do lines[i] = cut(inline(rawget(value, i), 1), 2 * CELL) end
-  for i = 1, math.min(#keys, limit) do widest = math.max(widest, #cell(keys[i])) end
+  local most = math.min(options.width or math.huge, 2 * CELL)
+  local nested = { paint = options.paint, rows = options.rows, width = options.width and options.width - 2 }
+  for i = 1, math.min(length, limit) do lines[i] = cut(inline(rawget(value, i), 1), most) end
+  for i = 1, math.min(#keys, limit) do widest = math.max(widest, utf8.len(cell(keys[i]))) end
+  widest = math.min(40, widest, options.width and options.width // 2 or 40)
+  if options.width then most = math.max(1, math.min(most, options.width - widest - 2)) end
   for i = 1, math.min(#keys, limit) do
-    local name = cut(cell(keys[i]), 40)
-    local padding = (" "):rep(math.min(40, widest) - (utf8.len(name) or #name))
+    local name = cut(cell(keys[i]), widest)
+    local padding = (" "):rep(widest - utf8.len(name))
     local item = rawget(value, keys[i])
     if type(item) == "table" and not collection.of(item) and all_rows(item) then
       lines[#lines + 1] = options.paint(name, "dim")
-      for _, line in ipairs(rows_lines(item, rawlen(item), nil, options)) do lines[#lines + 1] = "  " .. line end
+      for _, line in ipairs(rows_lines(item, rawlen(item), nil, nested)) do lines[#lines + 1] = "  " .. line end
     else
-      local line = options.paint(name .. padding, "dim") .. "  " .. cut(cell(item), 2 * CELL)
+      local line = options.paint(name .. padding, "dim") .. "  " .. cut_value(item, cell(item, keys[i]), most)
       lines[#lines + 1] = line:gsub("%s+$", "")
     end
   end
@@ -172,9 +201,15 @@ local function record_lines(value, options)
   return #lines > 0 and lines or { "{}" }
 end
 
-local function lines_of(text)
-  local lines = {}
-  for line in (text .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = printable(line) end
+-- A terminal gets the beginning of what is long; a pipe all of it.
+local function lines_of(text, is_terminal)
+  local lines, left = {}, 0
+  if is_terminal and #text > LONGEST_SHOWN then
+    left = #text - LONGEST_SHOWN
+    text = text:sub(1, LONGEST_SHOWN)
+  end
+  for line in (printable.lines(text) .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
+  if left > 0 then lines[#lines + 1] = ("… and %d more bytes"):format(left) end
   return lines
 end
 
@@ -191,7 +226,8 @@ function show.as_page(value, write)
 end
 
 --- @param value  anything
--- @tparam table options  `paint` (of `moonlb.cli.table`), `rows` (how many are shown)
+-- @tparam table options  `paint` (of `moonlb.cli.table`), `rows` (how many are shown), `width` (of the terminal, which
+-- it has to fit; nil: there is none)
 -- @treturn table  lines
 function show.lines(value, options)
   if value == cjson.null then value = nil end
@@ -201,10 +237,10 @@ function show.lines(value, options)
   end
   local about = collection.of(value)
   if about then
-    local page = collection.page(value, { limit = options.rows or show.ROWS })
-    return rows_lines(page.items, page.total, collection.COLUMNS[about.what], options)
+    local rows, total = collection.rows(value, options.rows or show.ROWS)
+    return rows_lines(rows, total, collection.COLUMNS[about.what], options)
   end
-  if type(value) == "string" then return lines_of(value) end
+  if type(value) == "string" then return lines_of(value, options.width ~= nil) end
   if type(value) ~= "table" then return { inline(value, 0) } end
   if all_rows(value) then return rows_lines(value, rawlen(value), nil, options) end
   local items, total = rawget(value, "items"), rawget(value, "total")
@@ -219,28 +255,58 @@ function show.inline(value)
   return inline(value, 0)
 end
 
-local function plain(value, depth)
+local plain
+
+-- Whether all keys are of the array's part.
+local function is_array(value)
+  local mark = json.kind(value)
+  if mark then return mark == "array" end
+  local length = rawlen(value)
+  for key in next, value do
+    if not (math.type(key) == "integer" and key >= 1 and key <= length) then return false end
+  end
+  return length > 0
+end
+
+local function plain_array(value, depth)
+  local list = json.array()
+  for i = 1, rawlen(value) do
+    local item = rawget(value, i)
+    if item == nil then item = json.null end
+    list[i] = plain(item, depth + 1)
+  end
+  return list
+end
+
+local function plain_object(value, depth)
+  local object = json.object()
+  for key, item in next, value do
+    if type(key) == "table" or type(key) == "function" then error(("a %s is no JSON key"):format(type(key)), 0) end
+    local name = printable.utf8(type(key) == "number" and number(key) or tostring(key))
+    if object[name] ~= nil then error(("JSON has one key %q only"):format(name), 0) end
+    object[name] = plain(item, depth + 1)
+  end
+  return object
+end
+
+function plain(value, depth)
+  local kind = type(value)
+  if value == nil or value == json.null or kind == "boolean" then return value end
+  if kind == "string" then return printable.utf8(value) end
+  if kind == "number" then return math.tointeger(value) or value end
+  if kind ~= "table" then error(("a %s is no JSON value"):format(kind), 0) end
+  if depth > 32 then error("too deep for JSON", 0) end
   if collection.of(value) then
-    local list = {}
+    local list = json.array()
     for _, row in pairs(value) do list[#list + 1] = row end
     value = list
   end
-  if type(value) == "number" then return math.tointeger(value) or value end
-  if type(value) ~= "table" then
-    if type(value) == "function" then error("a function is no JSON value", 0) end
-    return value
-  end
-  if depth > 32 then error("too deep for JSON", 0) end
-  local result, length = {}, rawlen(value)
-  for key, item in next, value do
-    if length > 0 and math.type(key) ~= "integer" then key = tostring(key) end
-    result[length == 0 and tostring(key) or key] = plain(item, depth + 1)
-  end
-  return result
+  return is_array(value) and plain_array(value, depth) or plain_object(value, depth)
 end
 
---- What of a value JSON can say; a collection is read whole.
--- @return for `moonlb.json`; raises for functions
+--- What of a value JSON can say; a collection is read whole. Text that is no UTF-8 gets U+FFFD for its bytes; a table
+-- with an array's part and other keys is an object.
+-- @return for `moonlb.json`; raises for what JSON cannot say
 function show.plain(value)
   return plain(value, 0)
 end
