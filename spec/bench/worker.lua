@@ -48,6 +48,7 @@ end
 -- clock suffers when the machine does other work as well, CPU time less.
 local function say(what, count, own, body)
   local pid = own:describe("p").pid
+  collectgarbage()	-- what was done before is not this one's garbage
   local wall, cpu, there = uv.hrtime(), os.clock(), cpu_of(pid)
   body()
   print(("%-24s %7.1f us each; CPU here %6.1f, in the worker %6.1f"):format(what, (uv.hrtime() - wall) / 1e3 / count,

@@ -18,7 +18,7 @@ local OPAQUE = {
 
 --- Forget the decisions made so far: a new Service is decided.
 function decision.begin()
-  if next(own.made) ~= nil then own.made = {} end
+  for value in pairs(own.made) do own.made[value] = nil end
 end
 
 --- @tparam table fields  `kind`: use, share, dhcp or refuse; `addresses`, `hostname`, `reason`

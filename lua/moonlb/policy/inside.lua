@@ -257,16 +257,21 @@ local function view_of(self, record, is_anew)
   return is_anew and service.as_made(object) or object
 end
 
+-- What a rule of the stock policy looks at.
+local function name_of(record)
+  record.as_named = record.as_named or { metadata = { namespace = record.namespace, name = record.name } }
+  return record.as_named
+end
+
 -- Runs guarded, all rules in one call: each of them within the limits, and all together. The object is unpacked for
 -- the policy's own rules alone: those of the stock policy look at no more than the Service's name.
 local function try_rules(self, record, is_anew)
   local passes, list, is_stock, cluster, object = {}, self.list, self.is_stock, self.api.cluster, nil
   self.passes = passes
-  local name = { metadata = { namespace = record.namespace, name = record.name } }
   for i = 1, #list do
     local rule = list[i]
     if not is_stock[rule] and not object then object = view_of(self, record, is_anew) end
-    local value, reason = rule(object or name, cluster)
+    local value, reason = rule(object or name_of(record), cluster)
     if value ~= nil then return value end
     passes[i] = type(reason) == "string" and brief(reason) or false
   end
