@@ -20,13 +20,22 @@ local function add_help(parser, asked)
   end)
 end
 
-local function build(asked)
+-- The command that is named first, alone: to read all of them takes longer than most of them run. All for those that
+-- describe the whole command line, and for help and complaints.
+local function wanted(argv)
+  for _, name in ipairs(COMMANDS) do
+    if argv[1] == name and name ~= "completion" and name ~= "manual" then return { name } end
+  end
+  return COMMANDS
+end
+
+local function build(asked, names)
   local parser = argparse("moonlb", "Gives Kubernetes Services of type LoadBalancer an address on your own network.")
     :add_help(false):require_command(true):command_target("command")
     :help_max_width(100):help_description_margin(34):usage_max_width(100)
   add_help(parser, asked)
   local commands = {}
-  for _, name in ipairs(COMMANDS) do
+  for _, name in ipairs(names) do
     local command = require("moonlb.cli." .. name)
     local sub = parser:command(name, command.summary):add_help(false)
     add_help(sub, asked)
@@ -50,7 +59,7 @@ end
 -- @treturn integer  exit code
 function cli.main(argv)
   local asked = {}
-  local parser, commands = build(asked)
+  local parser, commands = build(asked, wanted(argv))
   local arguments, problem, help = parse(parser, asked, argv)
   if help then
     print(help)
