@@ -12,7 +12,7 @@ local views = require("moonlb.control.views")
 local operations = {}
 
 -- The loop gets a turn after so many seconds of work; neighbours in one answer.
-local TURN, NEIGHBOURS = 0.004, 500
+local TURN, NEIGHBOURS = 0.002, 500
 
 local LEVELS = { debug = true, info = true, warn = true, error = true }
 
