@@ -5,54 +5,19 @@ local lab = require("spec.support.lab")
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 local remote = require("moonlb.control.repl.remote")
+local screens = require("spec.support.screen")
 local sessions = require("moonlb.control.repl.session")
 local temporary = require("spec.support.temporary")
 local uv = require("luv")
 
 local MOONLB = assert(uv.fs_realpath(program.moonlb()))
 
-local Screen = {}
-Screen.__index = Screen
-
--- Run tmux on a server of the test's own.
-function Screen:tmux(...)
-  return program.run("tmux", { "-S", self.folder .. "/tmux", "-f", "/dev/null", ... })
-end
-
-function Screen:text()
-  return (self:tmux("capture-pane", "-p", "-S", "-200", "-t", "it").stdout:gsub("%s+$", ""))
-end
-
--- Type text as it is; then named keys ("Enter", "C-c", "Up").
-function Screen:type(text, ...)
-  if text ~= "" then self:tmux("send-keys", "-t", "it", "-l", text) end
-  for _, key in ipairs({ ... }) do self:tmux("send-keys", "-t", "it", key) end
-end
-
--- Wait until the screen has the (plain) text, or is that text and no other.
-function Screen:shows(text, is_all)
-  local seen
-  for _ = 1, 100 do
-    seen = self:text()
-    if is_all and seen == text or not is_all and seen:find(text, 1, true) then return seen end
-    require("moonlb.async").sleep(0.1)
-  end
-  error(("the screen never showed\n%s\nbut\n%s"):format(text, seen), 2)
-end
-
-function Screen:clear()
-  self:type("", "C-l")
-  self:tmux("clear-history", "-t", "it")
-end
-
--- A terminal of 100 columns with `moonlb repl` in it.
+-- A terminal with `moonlb repl` in it.
 local function open_screen(folder, arguments, terminal)
-  local self = setmetatable({ folder = folder }, Screen)
-  local command = ("TERM=%s HOME=%s NO_COLOR=1 %s repl --state-dir %s %s; echo ended with $?; sleep 60"):format(
-    terminal or "screen", folder, MOONLB, folder, arguments or "")
-  local started = self:tmux("new-session", "-d", "-s", "it", "-x", "100", "-y", "40", command)
-  assert(started.code == 0, started.stderr)
-  return self
+  local it = screens.new(folder)
+  it:run(("TERM=%s HOME=%s NO_COLOR=1 %s repl --state-dir %s %s"):format(terminal or "screen", folder, MOONLB, folder,
+    arguments or ""))
+  return it
 end
 
 -- `fn(it, screen, folder)`: a lab with a daemon, and a terminal.
@@ -68,7 +33,7 @@ local function with_screen(fn, arguments, terminal)
       screen:shows("moonlb>")
       fn(it, screen, folder)
     end, debug.traceback)
-    screen:tmux("kill-server")
+    screen:close()
     temporary.remove(folder)
     if not ok then error(err, 0) end
   end, { timeout = 90 })
@@ -96,12 +61,12 @@ describe("moonlb repl at a terminal", function()
       screen:shows("ended with 0")
       local file = folder .. "/.moonlb_history"
       assert.equal(tonumber("600", 8), uv.fs_stat(file).mode & 511)
-      screen:tmux("kill-server")
+      screen:close()
       local again = open_screen(folder)
       again:shows("moonlb>")
       again:type("", "Up", "Up")
       again:shows("moonlb> x = 'first'")
-      again:tmux("kill-server")
+      again:close()
     end))
 
   it("edits within a line", with_screen(function(_, screen)
@@ -230,7 +195,7 @@ describe("README.md's screen", function()
       end
     end
     screen:shows(as_shown(screen_text) .. "moonlb>", true)
-    screen:tmux("kill-server")
+    screen:close()
     temporary.remove(folder)
   end, 30))
 end)

@@ -26,15 +26,17 @@ function Screen:type(text, ...)
 end
 
 --- Wait until the screen has the (plain) text.
+-- @tparam string text
+-- @tparam[opt] boolean is_all  until it has that and nothing else
 -- @treturn string  all that it has
-function Screen:shows(text)
+function Screen:shows(text, is_all)
   local seen
   for _ = 1, 100 do
     seen = self:text()
-    if seen:find(text, 1, true) then return seen end
+    if is_all and seen == text or not is_all and seen:find(text, 1, true) then return seen end
     async.sleep(0.1)
   end
-  error(("the screen never showed %q:\n%s"):format(text, seen), 2)
+  error(("the screen never showed\n%s\nbut\n%s"):format(text, seen), 2)
 end
 
 function Screen:clear()
