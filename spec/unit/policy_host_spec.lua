@@ -231,6 +231,21 @@ describe("State:replay", function()
   end)
 end)
 
+describe("State:reserve", function()
+  it("counts the Service where its address is meant to live, until it is given up", function()
+    local brain = fixture()
+    for _, name in ipairs({ "n1", "n2" }) do brain:set_node(allocation.node(name)) end
+    local function services()
+      local nodes = brain.state:list_nodes()
+      return nodes[1].services, nodes[2].services
+    end
+    brain:reserve("a/web", { addresses = { "10.0.0.2" }, place = { "n2", "n1" } })
+    assert.same({ 0, 1 }, { services() })
+    brain:release("a/web")
+    assert.same({ 0, 0 }, { services() })
+  end)
+end)
+
 describe("State:set_aside", function()
   it("is as if the Service had just been made, and leaves nothing behind", function()
     local brain = fixture()

@@ -3,7 +3,8 @@
 local loop = require("spec.support.loop")
 local program = require("spec.support.program")
 
-local FILES = { "README.md", "core/README.md", "lua/README.md", "policies/README.md", "manifests/README.md",
+local FILES = { "README.md", "core/README.md", "lua/README.md", "policies/README.md",
+  "policies/EXAMPLES.md", "manifests/README.md",
   "manifests/kube-vip.md",
   "spec/README.md", "vendor/README.md" }
 

@@ -308,8 +308,9 @@ end
 
 --- Hold a decision's addresses for the Service until a write has shown them, or `release` says that the write failed.
 function Engine:reserve(key, decision)
-  self.host:feed("reserve", key, decision.addresses)
-  self.state:reserve(key, decision.addresses)
+  local home = decision.place and decision.place[1]
+  self.host:feed("reserve", key, decision.addresses, home)
+  self.state:reserve(key, decision.addresses, home)
   self.waiting[key] = nil
 end
 

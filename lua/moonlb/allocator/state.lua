@@ -120,9 +120,13 @@ function State:remove_service(key)
 end
 
 --- Hold addresses for a Service until a write has shown them.
-function State:reserve(key, addresses)
+-- @tparam string key
+-- @tparam table addresses
+-- @tparam[opt] string home  the node that is meant for them: it counts there from now on
+function State:reserve(key, addresses, home)
   local record = self.services[key]
   count(self, record, -1)
+  record.home = home or record.home
   self.reservations[key] = addresses
   add_reserved(record, addresses)
   record.is_counted = has_address(record)

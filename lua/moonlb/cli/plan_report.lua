@@ -49,16 +49,16 @@ local function decision_row(decision)
   local from = decision.pool or decision.rule or ""
   local why = is_given and not decision.refused and "" or decision.reason or decision.message
   return { decision.namespace, decision.name, decision.action, table.concat(decision.addresses, ", "),
-    is_given and from or "", decision.interface or "", why,
+    is_given and from or "", decision.interface or "", table.concat(decision.place or {}, ", "), why,
     colour = { [3] = COLOURS[decision.action], [4] = is_given and "bold" or nil,
-      [7] = decision.action == "pending" and "yellow" or "dim" } }
+      [8] = decision.action == "pending" and "yellow" or "dim" } }
 end
 
 local function decision_lines(decisions, paint)
   local rows = {}
   for i, decision in ipairs(decisions) do rows[i] = decision_row(decision) end
   return tables.lines({ { title = "NAMESPACE" }, { title = "NAME" }, { title = "ACTION" }, { title = "ADDRESSES" },
-    { title = "FROM" }, { title = "INTERFACE" }, { title = "WHY" } }, rows, paint)
+    { title = "FROM" }, { title = "INTERFACE" }, { title = "NODES" }, { title = "WHY" } }, rows, paint)
 end
 
 local function count_text(number)
