@@ -165,6 +165,8 @@ describe("decide", function()
     ["refuse({})"] = { "local x = 1\nreturn refuse({})", "p.lua:3: refuse: text expected" },
     ["pool:free(5)"] = { "local pool = cluster.pool('10.0.0.0/24')\nreturn pool:free(5)", "p.lua:3: free: a table" },
     ["cluster.pool(7)"] = { "local x = 1\nreturn cluster.pool(7)", "p.lua:3: pool: text expected" },
+    ["cluster.usable({{}})"] = { "local x = {{}}\nreturn cluster.usable(x)",
+      "p.lua:3: usable: an address expected, got table" },
     ["http.get(7)"] = { "local x = 1\nreturn http.get(7)", "p.lua:3: http.get: an http://" },
   }) do
     it("names the line of a tail call: return " .. what, with(rule(body[1]), function(own, all)

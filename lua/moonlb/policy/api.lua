@@ -193,6 +193,7 @@ function cluster.usable(self, ...)
   local list, problem = flatten(...)
   if not list then error("usable: " .. problem, 3) end
   for i, item in ipairs(list) do
+    if type(item) ~= "string" then error("usable: an address expected, got " .. type(item), 3) end
     local canonical, message = address.canonical(item)
     if not canonical then return nil, ("%q is %s"):format(tostring(item):sub(1, 60), message) end
     list[i] = canonical
