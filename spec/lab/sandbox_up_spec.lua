@@ -40,6 +40,9 @@ describe("moonlb sandbox up", function()
   end))
 
   it("gives Ctrl-C to what runs on a node, and keeps the terminal with it", with_sandbox(function(folder)
+    loop.until_true(function()
+      return program.run(folder .. "/enter", { "node1", MOONLB, "eval", "1" }).code == 0
+    end, 20, "moonlb on node1")
     local terminal = screen.new(folder)
     terminal:run(("HOME=%s NO_COLOR=1 %s/enter node1 %s repl"):format(folder, folder, MOONLB))
     terminal:shows("moonlb>")
