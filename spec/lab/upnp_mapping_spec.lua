@@ -148,8 +148,8 @@ describe("a port on a gateway in secure mode", function()
     end, 40, "renewals")
   end))
 
-  -- How many of the Services say that their ports are open. nft(8) is asked when that is so: it begins anew whenever the
-  -- rules change while it reads them, and with 100 that come one after the other it may do so without end.
+  -- How many of the Services say that their ports are open. nft(8) is asked when that is so: it begins anew whenever
+  -- the rules change while it reads them, and with 100 that come one after the other it may do so without end.
   local function open(it)
     local count = 0
     assert(it.kube:list("/api/v1/namespaces/demo/services", {}, function(items)
