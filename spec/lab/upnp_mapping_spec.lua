@@ -149,7 +149,7 @@ describe("a port on a gateway in secure mode", function()
   end))
 
   -- How many of the Services say that their ports are open. nft(8) is asked when that is so: it begins anew whenever
-  -- the rules change while it reads them, and with 100 that come one after the other it may do so without end.
+  -- the rules change while it reads them, and with many that come one after the other it may do so without end.
   local function open(it)
     local count = 0
     assert(it.kube:list("/api/v1/namespaces/demo/services", {}, function(items)
@@ -160,20 +160,21 @@ describe("a port on a gateway in secure mode", function()
     return count
   end
 
-  -- This gateway reads all its rules for each request, so that it could not close 100 within the time of a clean stop.
-  it("is opened for each of 100 Services, and closed for those that go", test(function(it, router)
+  -- This gateway reads all its rules for each request, so that it could not close as many within the time of a clean
+  -- stop, and 100 of them take a busy machine minutes.
+  it("is opened for each of 40 Services, and closed for those that go", test(function(it, router)
     router:start()
-    for i = 1, 100 do upnp_lab.service(it, "s" .. i, "80=" .. 32000 + i) end
+    for i = 1, 40 do upnp_lab.service(it, "s" .. i, "80=" .. 32000 + i) end
     it:moonlb("node1", ALONE)
     loop.until_true(function()
       async.sleep(0.5)
-      return open(it) == 100
-    end, 120, "100 mappings")
-    assert.equal(100, #router:rules())
-    assert.matches("hello from node1", router:curl(32042))
-    it:delete("s42")
-    loop.until_true(function() return #router:rules() == 99 end, 20, "99 mappings")
-    assert.is_nil(router:curl(32042))
-    assert.matches("hello from node1", router:curl(32041))
+      return open(it) == 40
+    end, 120, "40 mappings")
+    assert.equal(40, #router:rules())
+    assert.matches("hello from node1", router:curl(32012))
+    it:delete("s12")
+    loop.until_true(function() return #router:rules() == 39 end, 20, "39 mappings")
+    assert.is_nil(router:curl(32012))
+    assert.matches("hello from node1", router:curl(32011))
   end, { configmap = { ["range-global"] = "10.77.0.20-10.77.0.199" }, timeout = 180 }))
 end)
