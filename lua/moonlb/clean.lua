@@ -1,5 +1,7 @@
 --- Text that others wrote, made fit for a log line, an Event or a terminal. Pure.
 -- @module moonlb.clean
+local printable = require("moonlb.printable")
+
 local clean = {}
 
 -- Where a character ends, at most this many bytes in.
@@ -11,16 +13,7 @@ local function cut(text, most)
   return text:sub(1, most)
 end
 
-local function with_valid_bytes(text)
-  local parts, from = {}, 1
-  local length, bad = utf8.len(text)
-  while not length do
-    parts[#parts + 1] = text:sub(from, bad - 1) .. "?"
-    from = bad + 1
-    length, bad = utf8.len(text, from)
-  end
-  return table.concat(parts) .. text:sub(from)
-end
+local function question_mark() return "?" end
 
 --- One line of valid UTF-8: a space for each control character and line separator, "?" for each byte that is of no
 -- character.
@@ -32,7 +25,8 @@ function clean.line(text, most, ending)
   ending = ending or ""
   local result = #text > most and cut(text, most - #ending) .. ending or text
   if not result:find("[%c\128-\255]") then return result end
-  return (with_valid_bytes(result):gsub("%c", " "):gsub("\194[\128-\159]", " "):gsub("\226\128[\168\169]", " "))
+  result = printable.repair(result, question_mark)
+  return (result:gsub("%c", " "):gsub("\194[\128-\159]", " "):gsub("\226\128[\168\169]", " "))
 end
 
 return clean

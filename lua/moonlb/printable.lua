@@ -9,8 +9,11 @@ local STEERING = { "\xC2[\x80-\x9F]", "\xE2\x80[\xAA-\xAE]", "\xE2\x81[\xA6-\xA9
 
 local NAMES = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
 
--- Replace the bytes that are no UTF-8 (RFC 3629).
-local function repair(text, replace)
+--- Replace the bytes that are no UTF-8 (RFC 3629).
+-- @tparam string text
+-- @tparam function replace  `replace(byte) -> text`
+-- @treturn string
+function printable.repair(text, replace)
   local parts, at = {}, 1
   while true do
     local ok, bad = utf8.len(text, at)
@@ -35,7 +38,7 @@ local function of_byte(byte) return ("\\x%02x"):format(byte:byte()) end
 -- @treturn string
 function printable.escape(text)
   if not text:find("[^ -~]") then return text end
-  text = repair(text, of_byte)
+  text = printable.repair(text, of_byte)
   text = text:gsub("[\0-\31\127]", function(char) return NAMES[char] or of_byte(char) end)
   return replace_steering(text, "\\u{%x}")
 end
@@ -48,7 +51,7 @@ end
 --- UTF-8, with U+FFFD for each byte that is none.
 function printable.utf8(text)
   if not text:find("[\x80-\xFF]") then return text end
-  return repair(text, function() return "\u{FFFD}" end)
+  return printable.repair(text, function() return "\u{FFFD}" end)
 end
 
 --- Written JSON (RFC 8259) with escapes for what a terminal would act on; it means the same.

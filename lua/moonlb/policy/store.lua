@@ -130,6 +130,7 @@ end
 local function say_failed(self, name, message)
   local entry = self.policies[name]
   message = brief(message)
+  if entry.error == message then return end	-- said already
   entry.error = message
   log.error("policy refused", { policy = name, error = message,
     in_use = entry.is_loaded and "the version before" or "nothing" })
@@ -189,8 +190,7 @@ local function take(self, name, given)
   self.policies[name], entry.file = entry, given.file
   if given.error then
     self.texts[name] = nil
-    if entry.error ~= brief(given.error) then say_failed(self, name, given.error) end
-    return
+    return say_failed(self, name, given.error)
   end
   if self.texts[name] == given.text then return end
   self.texts[name] = given.text
@@ -199,10 +199,7 @@ local function take(self, name, given)
   local said, message, may_pass = bring_in(self, name, given.text, given.file)
   if self.is_stopped then return end
   if may_pass then try_again(self, name, entry) end
-  if not said then
-    if entry.error ~= message then say_failed(self, name, message) end
-    return
-  end
+  if not said then return say_failed(self, name, message) end
   entry.pause = nil
   local is_new = not entry.is_loaded
   entry.error, entry.is_loaded, entry.since = nil, true, self.now()
@@ -218,6 +215,7 @@ end
 local function forget(self, name)
   local entry = self.policies[name]
   self.policies[name], self.texts[name] = nil, nil
+  if entry.timer then entry.timer:stop() end
   log.info("policy removed", { policy = name, file = entry.file })
   if entry.is_loaded then
     self.host:forget(name)
